@@ -1,0 +1,3 @@
+// Package heir makes a process's death visible at once, however much memory it
+// holds, without any privilege.
+package heir

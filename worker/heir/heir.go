@@ -1,0 +1,84 @@
+//go:build linux && (amd64 || arm64)
+
+package heir
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Heir is the task that outlives this process for a moment. All methods may be
+// called at once from any goroutine, and on a nil Heir, where they do nothing.
+type Heir struct {
+	pid   int
+	pidfd int
+	fds   []int  // what Stop closes
+	state *state // never unmapped once there was an heir: Track may be late
+	once  sync.Once
+}
+
+// Pid returns the process id of the heir, in this process's PID namespace, or
+// 0 if there is none.
+func (h *Heir) Pid() int {
+	if h == nil {
+		return 0
+	}
+	return h.pid
+}
+
+// Track has the connection with this descriptor shut down when the process is
+// fenced or dead. It is one atomic operation. A descriptor above 65535 is
+// ignored: it is closed at death, like every other, but not at the fence.
+// Listening sockets are never shut down.
+func (h *Heir) Track(fd int) {
+	if h == nil || uint(fd) >= trackable {
+		return
+	}
+	h.state.tracked[fd/64].Or(1 << (fd % 64))
+}
+
+// Untrack takes Track back. It must come before the descriptor is closed or
+// handed to another process; otherwise what reuses the number is shut down in
+// its place.
+func (h *Heir) Untrack(fd int) {
+	if h == nil || uint(fd) >= trackable {
+		return
+	}
+	h.state.tracked[fd/64].And(^uint64(1 << (fd % 64)))
+}
+
+// Stop ends the heir and returns when it holds nothing any more. It is for a
+// process that is about to replace itself by execve; see the package's text.
+// The parent sees a child killed by signal 9. Only the first call counts.
+func (h *Heir) Stop() error {
+	if h == nil {
+		return nil
+	}
+	var err error
+	h.once.Do(func() { err = h.stop() })
+	return err
+}
+
+func (h *Heir) stop() error {
+	err := unix.PidfdSendSignal(h.pidfd, unix.SIGKILL, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("stop heir %d: %w", h.pid, err)
+	}
+	ended := []unix.PollFd{{Fd: int32(h.pidfd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(ended, -1)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for the end of heir %d: %w", h.pid, err)
+		}
+	}
+	for _, fd := range h.fds {
+		_ = unix.Close(fd)
+	}
+	return nil
+}

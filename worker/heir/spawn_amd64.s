@@ -1,0 +1,165 @@
+//go:build linux
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// func spawn(s *state, flags, stack uintptr) (pid int)
+//
+// No signal may be delivered between the two changes of the mask, on either
+// side: the child would run the handlers of the Go runtime. So nothing but
+// system calls happens in between, and all of it here.
+TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
+	MOVQ	s+0(FP), R12
+	MOVQ	$const_sysSigprocmask, AX
+	MOVQ	$const_sigSetmask, DI
+	LEAQ	state_all(R12), SI
+	LEAQ	state_mask(R12), DX
+	MOVQ	$8, R10
+	SYSCALL
+
+	MOVQ	$const_sysClone, AX
+	MOVQ	flags+8(FP), DI
+	MOVQ	stack+16(FP), SI
+	LEAQ	state_pidfd(R12), DX
+	XORL	R10, R10
+	XORL	R8, R8
+	SYSCALL
+	TESTQ	AX, AX
+	JEQ	child
+	MOVQ	AX, pid+24(FP)
+
+	MOVQ	$const_sysSigprocmask, AX
+	MOVQ	$const_sigSetmask, DI
+	LEAQ	state_mask(R12), SI
+	XORL	DX, DX
+	MOVQ	$8, R10
+	SYSCALL
+	RET
+
+	// From here on: the heir. No g, no TLS, no Go. The kernel preserves
+	// all registers but AX, CX and R11.
+	//
+	// R12 the state
+	// R13 pause between two cuts in ns, 0 before the fence
+	// R14 bits of the current word of the map
+	// R15 1 when the worker is dead
+	// BX  index of the current word
+child:
+	XORL	R13, R13
+	XORL	R15, R15
+
+	MOVQ	$const_sysSetpgid, AX
+	XORL	DI, DI
+	XORL	SI, SI
+	SYSCALL
+	MOVQ	$const_sysPrctl, AX
+	MOVQ	$const_prSetName, DI
+	LEAQ	state_name(R12), SI
+	SYSCALL
+	MOVQ	$const_sysSchedSet, AX
+	XORL	DI, DI
+	LEAQ	state_slice(R12), SI
+	XORL	DX, DX
+	SYSCALL
+	MOVL	$1, AX
+	XCHGL	AX, state_ready(R12)
+	MOVQ	$const_sysFutex, AX
+	LEAQ	state_ready(R12), DI
+	MOVQ	$const_futexWake, SI
+	MOVQ	$1, DX
+	SYSCALL
+
+wait:
+	XORL	DX, DX
+	TESTQ	R13, R13
+	JEQ	poll
+	LEAQ	state_timeout(R12), DX
+	MOVQ	$0, 0(DX)
+	MOVQ	R13, 8(DX)
+poll:
+	MOVQ	$const_sysPpoll, AX
+	LEAQ	state_fence(R12), DI
+	MOVQ	$2, SI
+	XORL	R10, R10
+	MOVQ	$8, R8
+	SYSCALL
+	CMPQ	AX, $-const_eintr
+	JEQ	wait
+	TESTQ	AX, AX
+	JLT	quit
+	JEQ	again
+	MOVW	(state_worker+pollFD_revents)(R12), CX
+	TESTW	$const_pollIn, CX
+	JNE	dead
+	// The worker closed our descriptor of it: nothing can be known any more.
+	TESTW	CX, CX
+	JNE	quit
+	MOVW	(state_fence+pollFD_revents)(R12), CX
+	MOVL	$-1, (state_fence+pollFD_fd)(R12)
+	TESTW	$const_pollIn, CX
+	JEQ	wait
+	MOVQ	$const_firstPause, R13
+	JMP	cut
+again:
+	CMPQ	R13, $const_lastPause
+	JGE	cut
+	SHLQ	$1, R13
+	JMP	cut
+dead:
+	MOVQ	$1, R15
+
+cut:
+	XORL	BX, BX
+word:
+	MOVQ	state_tracked(R12)(BX*8), R14
+bit:
+	BSFQ	R14, DI
+	JEQ	next
+	LEAQ	-1(R14), AX
+	ANDQ	AX, R14
+	MOVQ	BX, AX
+	SHLQ	$6, AX
+	ADDQ	AX, DI
+	// A listener is shared with those who go on: never shut one down.
+	MOVL	$4, state_acceptingLen(R12)
+	MOVQ	$const_sysGetsockopt, AX
+	MOVQ	$const_solSocket, SI
+	MOVQ	$const_soAccepting, DX
+	LEAQ	state_accepting(R12), R10
+	LEAQ	state_acceptingLen(R12), R8
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	bit
+	MOVL	state_accepting(R12), AX
+	TESTL	AX, AX
+	JNE	bit
+	MOVQ	$const_sysShutdown, AX
+	MOVQ	$const_shutRDWR, SI
+	SYSCALL
+	JMP	bit
+next:
+	INCQ	BX
+	CMPQ	BX, $(const_trackable/64)
+	JLT	word
+	TESTQ	R15, R15
+	JEQ	wait
+
+	MOVQ	$const_sysCloseRange, AX
+	XORL	DI, DI
+	MOVL	$0xffffffff, SI
+	XORL	DX, DX
+	SYSCALL
+	MOVQ	$const_sysSchedSet, AX
+	XORL	DI, DI
+	LEAQ	state_idle(R12), SI
+	XORL	DX, DX
+	SYSCALL
+	MOVQ	$const_sysExitGroup, AX
+	XORL	DI, DI
+	SYSCALL
+	INT	$3
+quit:
+	MOVQ	$const_sysExitGroup, AX
+	MOVQ	$1, DI
+	SYSCALL
+	INT	$3

@@ -1,0 +1,154 @@
+//go:build linux && (amd64 || arm64)
+
+package heir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// flags of the clone. CLONE_UNTRACED keeps debuggers and strace -f from
+	// taking the heir for one more thread. The exit signal is the worker's
+	// own whatever is given here, because of CLONE_PARENT.
+	flags = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_FS | unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_UNTRACED
+
+	// slice is the heir's time slice. Since Linux 6.12 a waking task with a
+	// shorter slice preempts one with a longer slice; 100 µs is the shortest
+	// allowed. Earlier kernels ignore it.
+	slice = 100 * time.Microsecond
+
+	// Policies of sched(7).
+	schedNormal = 0
+	schedBatch  = 3
+	schedIdle   = 5
+
+	// setup is how long Start waits for the heir to be ready.
+	setup = time.Second
+)
+
+// spawn clones with every signal blocked; the child never returns from it.
+// A negative pid is a negative errno.
+//
+//go:noescape
+func spawn(s *state, flags, stack uintptr) (pid int)
+
+// Start gives this process an heir: once in the life of the process, early,
+// but after any change of its credentials. The heir is a child of this
+// process's parent, which has to reap it. When fence, an eventfd, becomes
+// readable, the heir shuts the tracked connections down. fence may be nil; it
+// is not needed any more after Start.
+//
+// After an error the process has no heir and is otherwise unharmed. The error
+// is ErrNotSupported if a later attempt would fail as well.
+func Start(fence *os.File) (*Heir, error) {
+	h, err := start(fence)
+	if err != nil {
+		return nil, fmt.Errorf("start heir: %w", err)
+	}
+	return h, nil
+}
+
+func start(fence *os.File) (_ *Heir, err error) {
+	if err := unix.CloseRange(emptyRange, emptyRange, 0); err != nil {
+		return nil, classify("close_range", err)
+	}
+	worker, err := unix.PidfdOpen(unix.Getpid(), 0)
+	if err != nil {
+		return nil, classify("pidfd_open", err)
+	}
+	defer closeOnError(&err, worker)
+	fenceFD, err := duplicate(fence)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate the fence: %w", err)
+	}
+	defer closeOnError(&err, fenceFD)
+	s, mem, err := newState()
+	if err != nil {
+		return nil, fmt.Errorf("map its memory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Munmap(mem)
+		}
+	}()
+
+	s.fence = pollFD{fd: int32(fenceFD), events: unix.POLLIN}
+	s.worker = pollFD{fd: int32(worker), events: unix.POLLIN}
+	s.idle = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: schedIdle, Nice: 19}
+	s.slice = shorten()
+	copy(s.name[:], Name)
+	s.all = ^uint64(0)
+
+	pid := spawn(s, flags, uintptr(unsafe.Pointer(s))) // the stack ends where the state begins
+	if pid < 0 {
+		return nil, classify("clone", unix.Errno(-pid))
+	}
+	h := &Heir{pid: pid, pidfd: int(s.pidfd), state: s}
+	if !s.awaitReady(setup) {
+		_ = h.Stop()
+		_ = unix.Close(h.pidfd)
+		return nil, fmt.Errorf("not ready after %v, killed; a seccomp filter may forbid one of its system calls", setup)
+	}
+	h.fds = append(h.fds, h.pidfd, worker)
+	if fenceFD >= 0 {
+		h.fds = append(h.fds, fenceFD)
+	}
+	return h, nil
+}
+
+// emptyRange names no descriptor that can exist (and fits the unsigned int
+// that close_range takes).
+const emptyRange = 1<<32 - 1
+
+// classify says ErrNotSupported for what will not change: a call that the
+// kernel does not have or a sandbox forbids, and clone's EINVAL for the init
+// of a PID namespace, which may not have siblings.
+func classify(call string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w: %s: %w", ErrNotSupported, call, err)
+	}
+	return fmt.Errorf("%s: %w", call, err)
+}
+
+// duplicate gives the heir a descriptor of its own of the fence, or -1.
+func duplicate(fence *os.File) (int, error) {
+	if fence == nil {
+		return -1, nil
+	}
+	raw, err := fence.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var dupErr error
+	if err := raw.Control(func(f uintptr) {
+		fd, dupErr = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return -1, err
+	}
+	return fd, dupErr
+}
+
+func closeOnError(err *error, fd int) {
+	if *err != nil && fd >= 0 {
+		_ = unix.Close(fd)
+	}
+}
+
+// shorten returns this thread's scheduling with a shorter slice. A zero
+// SchedAttr, which the kernel refuses, leaves the heir's as it is.
+func shorten() unix.SchedAttr {
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err != nil || (attr.Policy != schedNormal && attr.Policy != schedBatch) {
+		return unix.SchedAttr{}
+	}
+	attr.Runtime = uint64(slice)
+	return *attr
+}

@@ -1,0 +1,107 @@
+//go:build linux && (amd64 || arm64)
+
+package heir
+
+import (
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// trackable is how many descriptors can be tracked: 0 to trackable-1. A
+// higher one is closed with all the others when the worker is dead, but not
+// shut down before that. Scanning the whole map takes under a microsecond.
+const trackable = 1 << 16
+
+// state is all that the worker and its heir have in common. It lives in
+// memory of its own, outside the Go heap. The assembly finds the fields by
+// the names the compiler puts into go_asm.h.
+type state struct {
+	fence, worker pollFD         // what the heir waits for; adjacent, one array to ppoll
+	timeout       unix.Timespec  // between two cuts
+	slice         unix.SchedAttr // asked for while it waits
+	idle          unix.SchedAttr // asked for before the memory is freed
+	name          [16]byte       // comm of the heir
+	ready         uint32         // futex: 1 when the heir is set up
+	pidfd         int32          // of the heir, set by clone
+	accepting     uint32         // SO_ACCEPTCONN of the socket looked at
+	acceptingLen  uint32
+	all           uint64 // signal mask: every signal
+	mask          uint64 // signal mask of the cloning thread, to be restored
+	tracked       [trackable / 64]atomic.Uint64
+}
+
+// pollFD is struct pollfd of poll(2).
+type pollFD struct {
+	fd      int32
+	events  int16
+	revents int16
+}
+
+// Numbers that the assembly takes from here by way of go_asm.h.
+const (
+	sysClone       = unix.SYS_CLONE
+	sysCloseRange  = unix.SYS_CLOSE_RANGE
+	sysExitGroup   = unix.SYS_EXIT_GROUP
+	sysFutex       = unix.SYS_FUTEX
+	sysGetsockopt  = unix.SYS_GETSOCKOPT
+	sysPpoll       = unix.SYS_PPOLL
+	sysPrctl       = unix.SYS_PRCTL
+	sysSchedSet    = unix.SYS_SCHED_SETATTR
+	sysSetpgid     = unix.SYS_SETPGID
+	sysShutdown    = unix.SYS_SHUTDOWN
+	sysSigprocmask = unix.SYS_RT_SIGPROCMASK
+
+	eintr       = int(unix.EINTR)
+	futexWait   = 0x80 // FUTEX_WAIT_PRIVATE
+	futexWake   = 0x81 // FUTEX_WAKE_PRIVATE
+	pollIn      = unix.POLLIN
+	prSetName   = unix.PR_SET_NAME
+	shutRDWR    = unix.SHUT_RDWR
+	sigSetmask  = 2
+	soAccepting = unix.SO_ACCEPTCONN
+	solSocket   = unix.SOL_SOCKET
+
+	// After the fence the worker may still accept for a moment, until its
+	// last thread has stopped: the heir cuts again after 1, 2, 4 ... 64 ms
+	// until it is dead.
+	firstPause = 1_000_000
+	lastPause  = 64_000_000
+)
+
+// newState maps a guard page, one page of stack and the state, in this order.
+func newState() (s *state, mem []byte, err error) {
+	page := unix.Getpagesize()
+	size := 2*page + int(unsafe.Sizeof(state{}))
+	mem, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := unix.Mprotect(mem[:page], unix.PROT_NONE); err != nil {
+		_ = unix.Munmap(mem)
+		return nil, nil, err
+	}
+	// Swapped out it would work too, only later: a refusal is no error.
+	_ = unix.Mlock(mem[page:])
+	return (*state)(unsafe.Pointer(&mem[2*page])), mem, nil
+}
+
+// awaitReady returns whether the heir was set up within the time.
+func (s *state) awaitReady(within time.Duration) bool {
+	deadline := time.Now().Add(within)
+	for atomic.LoadUint32(&s.ready) == 0 {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		timeout := unix.NsecToTimespec(left.Nanoseconds())
+		// Any error (woken, interrupted, timed out, already set) is told
+		// apart by the conditions of this loop.
+		_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&s.ready)), futexWait, 0,
+			uintptr(unsafe.Pointer(&timeout)), 0, 0)
+	}
+	return true
+}

@@ -1,0 +1,169 @@
+package heir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long anything may take here before the test gives up.
+const patience = 30 * time.Second
+
+// supervised is a worker whose parent, and so its heir's, is this process.
+type supervised struct {
+	t        testing.TB
+	proc     *os.Process
+	pidfd    int
+	heir     int // pid, 0 without one
+	fence    *os.File
+	stdin    *os.File // its closing makes the worker do spec.On
+	unixAddr unix.Sockaddr
+	tcpAddr  unix.Sockaddr
+	dir      string // its working directory
+	listener *net.UnixListener
+	status   *os.ProcessState
+}
+
+// supervise starts a worker and returns when it is ready. At the end of the
+// test the worker must have been buried, with its heir.
+func supervise(t testing.TB, s spec) *supervised {
+	t.Helper()
+	w := &supervised{t: t, dir: t.TempDir(), pidfd: -1}
+	name := filepath.Join(w.dir, "s")
+	unixListener, err := net.Listen("unix", name)
+	require.NoError(t, err)
+	w.listener = unixListener.(*net.UnixListener)
+	tcpListener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer tcpListener.Close()
+	w.unixAddr = &unix.SockaddrUnix{Name: name}
+	w.tcpAddr = &unix.SockaddrInet4{Port: tcpListener.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	unixFile, err := w.listener.File()
+	require.NoError(t, err)
+	defer unixFile.Close()
+	tcpFile, err := tcpListener.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer tcpFile.Close()
+
+	fence, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	require.NoError(t, err)
+	w.fence = os.NewFile(uintptr(fence), "fence")
+	reports, reporter, err := os.Pipe()
+	require.NoError(t, err)
+	defer reports.Close()
+	defer reporter.Close()
+	stdin, stdinWriter, err := os.Pipe()
+	require.NoError(t, err)
+	defer stdin.Close()
+	w.stdin = stdinWriter
+
+	text, err := json.Marshal(s)
+	require.NoError(t, err)
+	w.proc, err = os.StartProcess("/proc/self/exe", []string{"worker"}, &os.ProcAttr{
+		Dir:   w.dir,
+		Env:   append(os.Environ(), specEnv+"="+string(text)),
+		Files: []*os.File{stdin, os.Stdout, os.Stderr, reporter, unixFile, tcpFile, w.fence},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &w.pidfd},
+	})
+	require.NoError(t, err)
+	reporter.Close()
+	t.Cleanup(w.cleanup)
+	var r report
+	require.NoError(t, reports.SetReadDeadline(time.Now().Add(patience)))
+	require.NoError(t, json.NewDecoder(reports).Decode(&r), "the worker's report")
+	require.Empty(t, r.Failed)
+	w.heir = r.Heir
+	require.Equal(t, s.Heir, w.heir != 0)
+	return w
+}
+
+// cleanup leaves nothing behind, whatever went wrong.
+func (w *supervised) cleanup() {
+	if w.status == nil {
+		_ = w.proc.Kill()
+		w.bury()
+	}
+	w.listener.Close()
+	w.fence.Close()
+	w.stdin.Close()
+	unix.Close(w.pidfd)
+}
+
+// kill kills the worker alone.
+func (w *supervised) kill() time.Time {
+	at := time.Now()
+	require.NoError(w.t, unix.PidfdSendSignal(w.pidfd, unix.SIGKILL, nil, 0))
+	return at
+}
+
+// bury waits for the worker's end and its heir's and returns their statuses.
+func (w *supervised) bury() (worker *os.ProcessState, heir ended) {
+	w.t.Helper()
+	var err error
+	w.status, err = w.proc.Wait()
+	require.NoError(w.t, err)
+	if w.heir != 0 {
+		heir = waitFor(w.t, w.heir)
+		w.heir = 0
+	}
+	return w.status, heir
+}
+
+// ended is how a child of this process ended.
+type ended struct {
+	at     time.Time
+	signal syscall.Signal // 0 if it exited
+	code   int
+}
+
+// waitFor reaps one child.
+func waitFor(t testing.TB, pid int) ended {
+	t.Helper()
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(pid, &status, unix.WALL, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		require.NoError(t, err, "wait for %d", pid)
+		require.Equal(t, pid, got)
+		e := ended{at: time.Now(), code: status.ExitStatus()}
+		if status.Signaled() {
+			e.signal = status.Signal()
+		}
+		return e
+	}
+}
+
+// died waits for the worker's pidfd and returns the time.
+func (w *supervised) died() time.Time {
+	fds := []unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, int(patience.Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			panic(fmt.Sprint("poll pidfd: ", err))
+		case n == 0:
+			panic("the worker does not die")
+		default:
+			return time.Now()
+		}
+	}
+}
+
+// doom is what a supervisor does when it knows that the worker is lost.
+func (w *supervised) doom() {
+	w.t.Helper()
+	_, err := w.fence.Write([]byte{1, 0, 0, 0, 0, 0, 0, 0})
+	require.NoError(w.t, err)
+}
