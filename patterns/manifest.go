@@ -1,0 +1,99 @@
+// Package patterns reads the manifests that describe the kinds of worker
+// programs: patterns/<name>/manifest.yaml. The folders beside these files are
+// the pattern programs that come with the project.
+package patterns
+
+import "time"
+
+// ManifestName is the name of the manifest in a pattern's folder.
+const ManifestName = "manifest.yaml"
+
+// Manifest describes a pattern. One that Load returned is valid and complete:
+// every default is filled in.
+type Manifest struct {
+	// Name is the name of the pattern and of its folder.
+	Name string
+	// Dir is the manifest's folder, an absolute path, and the working
+	// directory of the workers.
+	Dir string
+	// File is the manifest itself.
+	File string
+	// Program is the absolute path of the executable.
+	Program string
+	Args    []string
+	// Contract is how a worker talks with the supervisor: "sdk".
+	Contract string
+	// Isolation is "none", "namespace" or "session"; "" leaves it to the
+	// supervisor's configuration.
+	Isolation string
+	// Listen is the kind of endpoint that bindings get: "unix" or "tcp".
+	Listen      string
+	Environment map[string]string
+	// Config is given to every worker; a launch may overlay it.
+	Config map[string]string
+	Spares Spares
+	// StartTimeout is the longest time from spawn to ready, and from activate
+	// to active.
+	StartTimeout time.Duration
+	// GracePeriod is how long a worker may take to stop before it is killed.
+	GracePeriod time.Duration
+	Probe       Probe
+	CrashBudget CrashBudget
+}
+
+// Spares is how many standbys are kept.
+type Spares struct {
+	// Min is how many there should always be.
+	Min int
+	// Max is how many may stay when more were started than were needed.
+	Max int
+}
+
+// Probe is how workers are asked for a sign of life.
+type Probe struct {
+	// Interval is the time between probes; 0 turns them off.
+	Interval time.Duration
+	// Timeout is how long a worker may take to answer before it counts as hung.
+	Timeout time.Duration
+}
+
+// CrashBudget is how often the worker of one binding may die before the
+// binding fails instead of taking another standby.
+type CrashBudget struct {
+	// Max is how many deaths Window may hold; 0 means no limit.
+	Max    int
+	Window time.Duration
+}
+
+// defaults returns a manifest with everything filled in that has a default.
+func defaults() *Manifest {
+	return &Manifest{
+		Contract:     "sdk",
+		Listen:       "unix",
+		Environment:  map[string]string{},
+		Config:       map[string]string{},
+		Spares:       Spares{Min: 1, Max: maxUnset},
+		StartTimeout: 10 * time.Second,
+		GracePeriod:  5 * time.Second,
+		Probe:        Probe{Interval: time.Second, Timeout: 2 * time.Second},
+		CrashBudget:  CrashBudget{Max: 20, Window: 10 * time.Second},
+	}
+}
+
+// Bounds on what a manifest may ask for.
+const (
+	// maxUnset stands for a spares.max that was not given.
+	maxUnset        = -1
+	maxSpares       = 1000
+	minStartTimeout = 10 * time.Millisecond
+	maxStartTimeout = 10 * time.Minute
+	maxGracePeriod  = 10 * time.Minute
+	minProbe        = 10 * time.Millisecond // a shorter one would be load, not a check
+	maxProbe        = time.Hour
+	maxCrashes      = 10_000
+	minCrashWindow  = 100 * time.Millisecond
+	maxCrashWindow  = 24 * time.Hour
+	// maxConfig is the size of config, keys and values, in bytes: with a
+	// launch's own it must fit one control message of 64 KiB.
+	maxConfig = 16 << 10
+)
