@@ -38,6 +38,10 @@ var (
 	ErrUnknownBinding = errors.New("unknown process id")
 	// ErrNoActiveWorker: the binding has no active worker at this moment.
 	ErrNoActiveWorker = errors.New("no active worker")
+	// ErrQuarantined: the binding spent its crash budget and must wait.
+	ErrQuarantined = errors.New("crash budget is spent")
+	// ErrTerminated: the binding was ended while the caller waited for it.
+	ErrTerminated = errors.New("terminated while starting")
 	// ErrClosed: the supervisor is stopping.
 	ErrClosed = errors.New("supervisor is stopping")
 )

@@ -1,0 +1,223 @@
+package isolation
+
+import (
+	"fmt"
+	"time"
+
+	"understudy/internal/control"
+	"understudy/internal/event"
+	"understudy/pool"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/sentinel"
+	"understudy/takeover"
+)
+
+// apply takes one step of a binding and does what follows from it.
+func (m *Manager) apply(e *entry, in input) {
+	wasWaiting := e.phase.waiting
+	var outs []output
+	e.phase, outs = step(e.phase, in)
+	for _, o := range outs {
+		m.do(e, o)
+	}
+	if e.phase.waiting != wasWaiting {
+		e.waiting = time.Now()
+		m.keeper.Demand(e.Pattern, m.waitingFor(e.Pattern))
+	}
+}
+
+func (m *Manager) waitingFor(pattern string) (n int) {
+	for _, e := range m.bindings {
+		if e.Pattern == pattern && e.phase.waiting {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Manager) do(e *entry, o output) {
+	switch o.kind {
+	case outArm:
+		m.arm(e, o, false)
+	case outDisarm:
+		m.command(e, m.engine.Disarm(e.id))
+	case outPublish:
+		m.publish(e, o.reason)
+	case outDeadline:
+		m.startDeadline(e)
+	case outRelax:
+		if e.deadline != nil {
+			e.deadline.Stop()
+		}
+	case outFail:
+		if w := m.keeper.Worker(o.worker); w != nil {
+			m.keeper.Fail(w, pool.StepActivate, fmt.Errorf("does not serve %s within %v", e.ProcessID, e.manifest.StartTimeout))
+		}
+	case outDrain:
+		if w := m.keeper.Worker(o.worker); w != nil {
+			m.keeper.End(w, e.grace, e.phase.force)
+		}
+	case outReady:
+		m.resolve(e, nil)
+	case outBroken:
+		m.broken(e)
+	case outGone:
+		m.gone(e)
+	}
+}
+
+// command notes that the engine did not take a command; when it is replaced,
+// the new one is told everything.
+func (m *Manager) command(e *entry, err error) {
+	if err != nil {
+		m.cfg.Pool.Log.Warn("takeover engine is gone", "process_id", e.ProcessID, "error", err)
+	}
+}
+
+// arm prepares the next activation down to the last byte.
+func (m *Manager) arm(e *entry, o output, again bool) {
+	payload, err := control.Encode(&understudyv1.ToWorker{Message: &understudyv1.ToWorker_Activate{Activate: &understudyv1.Activate{
+		ProcessId: e.ProcessID,
+		Pattern:   e.Pattern,
+		Epoch:     o.epoch,
+		Key: &understudyv1.Key{Region: e.Key.Region, Namespace: e.Key.Namespace,
+			Session: e.Key.Session, Level: e.Key.Level.String()},
+		Config:    e.Config,
+		Listeners: []*understudyv1.Listener{{Name: "main", Network: e.endpoint.network, Address: e.endpoint.address}},
+	}}})
+	if err != nil {
+		e.failure = fmt.Errorf("%s: activation: %w", e.ProcessID, err)
+		m.apply(e, input{kind: inDeadline})
+		return
+	}
+	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch,
+		Pool: m.keeper.PoolOf(e.Pattern), Payload: payload, Listeners: []int{int(e.endpoint.socket.Fd())}}, again))
+}
+
+func (m *Manager) publish(e *entry, reason Reason) {
+	r := Route{ProcessID: e.ProcessID, Pattern: e.Pattern, Key: e.Key, Address: e.Address,
+		Epoch: e.phase.epoch, State: e.phase.state, Reason: reason, Published: sentinel.Now()}
+	if reason == ReasonFailover {
+		r.Death = e.death
+	}
+	if r.State == Draining {
+		r.State = Gone // for a proxy it is over
+	}
+	if w := m.keeper.Worker(e.phase.worker); w != nil {
+		r.Pid = w.Pid
+	}
+	m.routes.publish(r)
+}
+
+func (m *Manager) startDeadline(e *entry) {
+	if e.deadline != nil {
+		e.deadline.Stop()
+	}
+	var t *time.Timer
+	t = time.AfterFunc(e.manifest.StartTimeout, func() {
+		_ = m.post(func() {
+			if e.deadline == t {
+				m.apply(e, input{kind: inDeadline})
+			}
+		})
+	})
+	e.deadline = t
+}
+
+func (m *Manager) resolve(e *entry, err error) {
+	for _, done := range e.launched {
+		done <- err
+	}
+	e.launched = nil
+}
+
+// broken closes the endpoint, so that clients are refused instead of hanging,
+// and tells those who wait why.
+func (m *Manager) broken(e *entry) {
+	if e.failure == nil {
+		e.failure = fmt.Errorf("%s: no worker within %v", e.ProcessID, e.manifest.StartTimeout)
+	}
+	e.Errors++
+	e.LastError = e.failure.Error()
+	e.endpoint.close()
+	m.resolve(e, e.failure)
+	m.emit(e, event.BindingFailed, e.LastError, nil)
+}
+
+func (m *Manager) gone(e *entry) {
+	if e.deadline != nil {
+		e.deadline.Stop()
+	}
+	e.endpoint.close()
+	delete(m.bindings, e.ProcessID)
+	delete(m.byID, e.id)
+	m.ended.put(e.ProcessID, e.phase.epoch)
+	m.resolve(e, fmt.Errorf("%s: %w", e.ProcessID, ErrTerminated))
+	m.emit(e, event.Terminated, "binding ended", nil)
+	for _, done := range e.released {
+		done <- struct{}{}
+	}
+}
+
+func (m *Manager) emit(e *entry, kind event.Kind, message string, facts map[string]string) {
+	ev := event.Event{Time: time.Now(), Kind: kind, Pattern: e.Pattern, ProcessID: e.ProcessID,
+		Epoch: e.phase.epoch, Message: message, Facts: facts}
+	if w := m.keeper.Worker(e.phase.worker); w != nil {
+		ev.Worker, ev.Pid = w.Name, w.Pid
+	}
+	m.cfg.Event(ev)
+}
+
+// HandleEngine takes an event of the takeover engine, on the loop.
+func (m *Manager) HandleEngine(ev takeover.Event) {
+	switch ev.Kind {
+	case takeover.Withdrawn:
+		m.keeper.Withdrawn(ev.Worker, ev.OK)
+	case takeover.Lost:
+		if w := m.keeper.Worker(ev.Worker); w != nil {
+			m.keeper.Fail(w, pool.StepActivate, errLost)
+		}
+	case takeover.Notice:
+		if w := m.keeper.Worker(ev.Worker); w != nil {
+			if e := m.bindings[w.ProcessID]; e != nil {
+				m.doomed(e, ev)
+			}
+		}
+	default:
+		e := m.byID[ev.Binding]
+		if e != nil {
+			m.handleBinding(e, ev)
+		} else if w := m.keeper.Worker(ev.Worker); ev.Kind == takeover.Activated && w != nil {
+			m.keeper.Fail(w, pool.StepActivate, errEnded)
+		}
+	}
+}
+
+// Reassert repeats to the engine what it should know; each thing that it did
+// not know comes back as Repaired. It returns the deaths that went unreported.
+func (m *Manager) Reassert() (missed int) {
+	missed = m.keeper.Reassert()
+	for _, e := range m.bindings {
+		if e.phase.armed && e.phase.worker != 0 {
+			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.epoch + 1}, true)
+		}
+	}
+	return missed
+}
+
+func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
+	switch ev.Kind {
+	case takeover.Activated:
+		m.activated(e, ev)
+	case takeover.Waiting:
+		if ev.Dead != 0 {
+			m.died(e, ev)
+			m.emit(e, event.NoStandby, "no standby is left; starting one", nil)
+		}
+		m.apply(e, input{kind: inWaiting})
+	case takeover.Disarmed:
+		m.apply(e, input{kind: inDisarmed})
+	case takeover.Refused:
+		m.cfg.Pool.Log.Error("takeover engine refused an epoch", "process_id", e.ProcessID, "epoch", ev.Epoch)
+	}
+}

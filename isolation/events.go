@@ -1,0 +1,211 @@
+package isolation
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy/internal/event"
+	"understudy/pool"
+	"understudy/sentinel"
+	"understudy/takeover"
+)
+
+var (
+	errLost  = errors.New("control socket was broken at activation")
+	errEnded = errors.New("activated for a binding that has ended")
+)
+
+// activated follows the engine: another worker serves the binding now.
+func (m *Manager) activated(e *entry, ev takeover.Event) {
+	if ev.Epoch <= e.phase.epoch {
+		return // said again by a reconcile pass
+	}
+	waited := e.phase.waiting
+	if ev.Dead != 0 && !waited { // else died was called when it began to wait
+		m.died(e, ev)
+	}
+	w := m.keeper.Activated(ev.Worker, e.ProcessID)
+	e.Activated = time.Now()
+	failover := e.phase.everServed
+	if failover {
+		e.Restarts++
+	}
+	m.apply(e, input{kind: inActivated, worker: ev.Worker, epoch: ev.Epoch, spent: m.spent(e)})
+	if failover {
+		m.emit(e, event.Failover, fmt.Sprintf("%s is active at epoch %d", e.nameOf(w), ev.Epoch), failoverFacts(ev, waited))
+	}
+	if w == nil { // activated and dead before we heard of it
+		m.apply(e, input{kind: inExited, worker: ev.Worker})
+	}
+}
+
+func (e *entry) nameOf(w *pool.Worker) string {
+	if w == nil {
+		return "a worker that has ended already"
+	}
+	return w.Name
+}
+
+// failoverFacts are the times of a failover in microseconds. Without a kernel
+// time of death they count from the notice.
+func failoverFacts(ev takeover.Event, cold bool) map[string]string {
+	from := ev.At
+	if from == 0 {
+		from = ev.Seen
+	}
+	us := func(ns int64) string { return strconv.FormatFloat(float64(ns)/1e3, 'f', 1, 64) }
+	return map[string]string{
+		"cause":       causeOf(ev),
+		"source":      sentinel.Source(ev.Source).String(),
+		"notice_us":   us(ev.Seen - from),
+		"activate_us": us(ev.Sent - from),
+		"cold":        strconv.FormatBool(cold),
+	}
+}
+
+func causeOf(ev takeover.Event) string {
+	if ev.Signal > 0 {
+		return unix.SignalName(unix.Signal(ev.Signal))
+	}
+	return "exit"
+}
+
+// died counts a death of the active worker.
+func (m *Manager) died(e *entry, ev takeover.Event) {
+	now := time.Now()
+	e.Errors++
+	e.LastError = "worker died: " + causeOf(ev)
+	e.death = ev.At
+	if e.death == 0 {
+		e.death = ev.Seen
+	}
+	budget := e.manifest.CrashBudget
+	for len(e.deaths) > 0 && now.Sub(e.deaths[0]) > budget.Window {
+		e.deaths = e.deaths[1:]
+	}
+	if budget.Max > 0 {
+		e.deaths = append(e.deaths, now)
+	}
+}
+
+// spent reports whether the binding may not fail over once more for now.
+func (m *Manager) spent(e *entry) bool {
+	budget := e.manifest.CrashBudget
+	return budget.Max > 0 && len(e.deaths) >= budget.Max
+}
+
+// doomed takes the engine's notice of a dying worker. Only a binding without
+// a plan decides anything by it: its crash budget is spent.
+func (m *Manager) doomed(e *entry, ev takeover.Event) {
+	if ev.Worker == e.phase.worker && !e.phase.armed && m.spent(e) {
+		budget := e.manifest.CrashBudget
+		e.until = time.Now().Add(budget.Window)
+		e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths)+1, budget.Window)
+	}
+	m.apply(e, input{kind: inDoomed, worker: ev.Worker})
+}
+
+func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) {
+	e := m.bindings[processID]
+	if e == nil {
+		return
+	}
+	if _, ok := m.unsure[w.ID]; ok && epoch == e.phase.epoch+1 {
+		// An engine that is gone had activated it.
+		m.activated(e, takeover.Event{Worker: w.ID, Binding: e.id, Dead: e.phase.worker, Epoch: epoch, Seen: sentinel.Now(), Sent: sentinel.Now()})
+	}
+	first := !e.phase.everServed
+	m.apply(e, input{kind: inServing, worker: w.ID, epoch: epoch})
+	if first && e.phase.everServed {
+		m.emit(e, event.Launched, fmt.Sprintf("%s is active at epoch %d", w.Name, epoch), nil)
+	}
+	m.settle(w)
+}
+
+func (m *Manager) workerReady(w *pool.Worker) { m.settle(w) }
+
+func (m *Manager) workerExited(w *pool.Worker, cause string) {
+	if e := m.bindings[w.ProcessID]; e != nil {
+		if e.phase.state != Draining {
+			e.LastError = fmt.Sprintf("worker %s (pid %d): %s", w.Name, w.Pid, cause)
+		}
+		m.apply(e, input{kind: inExited, worker: w.ID})
+	}
+	m.settle(w)
+}
+
+// startFailed gives the error to the launch that has waited longest for a
+// worker of the pattern. Failovers go on trying until their deadline.
+func (m *Manager) startFailed(pattern string, err *pool.StartError) {
+	var oldest *entry
+	for _, e := range m.bindings {
+		if e.Pattern != pattern || !e.phase.waiting {
+			continue
+		}
+		e.failure = err
+		if e.phase.state == Starting && (oldest == nil || e.waiting.Before(oldest.waiting)) {
+			oldest = e
+		}
+	}
+	if oldest != nil {
+		m.apply(oldest, input{kind: inStartFailed})
+	}
+}
+
+// Reconnect tells a new engine everything. What the old one did at its very
+// end may not have reached us, so bindings without a worker are armed only
+// when every standby has said what it serves.
+func (m *Manager) Reconnect(engine Engine) {
+	m.engine = engine
+	clear(m.unsure)
+	m.orphans = nil
+	for _, w := range m.keeper.Reconnect(engine) {
+		m.unsure[w.ID] = struct{}{}
+	}
+	for _, e := range m.bindings {
+		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active {
+			m.orphans = append(m.orphans, e)
+			continue
+		}
+		m.apply(e, input{kind: inEngineLost})
+	}
+	m.settle(nil)
+}
+
+// settle strikes a worker off those we are unsure of.
+func (m *Manager) settle(w *pool.Worker) {
+	if w != nil {
+		if _, ok := m.unsure[w.ID]; !ok {
+			return
+		}
+		delete(m.unsure, w.ID)
+	}
+	if len(m.unsure) > 0 {
+		return
+	}
+	orphans := m.orphans
+	m.orphans = nil
+	for _, e := range orphans {
+		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active {
+			e.phase.worker = 0
+		}
+		m.apply(e, input{kind: inEngineLost})
+	}
+}
+
+// Stop ends every binding and every worker, each within its grace period.
+func (m *Manager) Stop() {
+	m.closing = true
+	for _, e := range m.bindings {
+		m.apply(e, input{kind: inRelease})
+	}
+	m.keeper.Stop()
+	m.routes.close()
+}
+
+// Idle reports whether nothing is left to wait for after Stop.
+func (m *Manager) Idle() bool { return len(m.bindings) == 0 && m.keeper.Idle() }

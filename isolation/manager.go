@@ -1,0 +1,366 @@
+package isolation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy/internal/event"
+	"understudy/patterns"
+	"understudy/pool"
+	"understudy/takeover"
+)
+
+// Engine is what the manager needs of *takeover.Client.
+type Engine interface {
+	pool.Engine
+	Arm(p takeover.Plan, again bool) error
+	Disarm(b takeover.BindingID) error
+}
+
+// Config is what the manager is told once.
+type Config struct {
+	RuntimeDir   string
+	DefaultLevel Level
+	Pool         pool.Config
+	Event        event.Sink
+}
+
+// Bounds on what a launch may carry.
+const (
+	// maxConfig is the size of a launch's config, keys and values, in bytes:
+	// with the manifest's it must fit a control message.
+	maxConfig = 32 << 10
+	// maxEnded is how many ended bindings are remembered for their epoch.
+	maxEnded = 100_000
+)
+
+// Manager holds the bindings. Acquire, Release, Lookup, List, Watch and Signal
+// are for any goroutine; all else belongs to the loop.
+type Manager struct {
+	cfg    Config
+	post   func(func()) error
+	engine Engine
+	keeper *pool.Keeper
+	routes *routeTable
+
+	bindings map[string]*entry
+	byID     map[takeover.BindingID]*entry
+	nextID   takeover.BindingID
+	ended    endedEpochs
+	closing  bool
+	// unsure are the standbys that a lost engine may have activated, and
+	// orphans the bindings that must wait until that is known.
+	unsure  map[takeover.WorkerID]struct{}
+	orphans []*entry
+}
+
+// entry is one binding with all that belongs to it.
+type entry struct {
+	Binding
+	id       takeover.BindingID
+	phase    phase
+	manifest *patterns.Manifest
+	endpoint *endpoint
+	grace    time.Duration
+	deadline *time.Timer
+	launched []chan<- error
+	released []chan<- struct{}
+	deaths   []time.Time
+	until    time.Time // quarantine
+	failure  error     // why the last launch or recovery failed
+	waiting  time.Time // since when it waits for a worker
+	death    int64     // kernel's time of the last death
+}
+
+// endedEpochs remembers the last epoch of bindings that ended: a binding made
+// anew goes on from there, so that an epoch never goes back.
+type endedEpochs struct {
+	epoch map[string]uint64
+	order []string
+}
+
+func (e *endedEpochs) put(id string, epoch uint64) {
+	if _, ok := e.epoch[id]; !ok {
+		e.order = append(e.order, id)
+	}
+	e.epoch[id] = epoch
+	for len(e.order) > maxEnded {
+		delete(e.epoch, e.order[0])
+		e.order = e.order[1:]
+	}
+}
+
+// NewManager returns a manager and the keeper of its workers. post runs a
+// function on the loop; its error means that the loop has ended.
+func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine Engine) *Manager {
+	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(),
+		bindings: make(map[string]*entry), byID: make(map[takeover.BindingID]*entry),
+		ended: endedEpochs{epoch: make(map[string]uint64)}, unsure: make(map[takeover.WorkerID]struct{})}
+	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
+		Ready:       m.workerReady,
+		Serving:     m.workerServing,
+		Exited:      m.workerExited,
+		StartFailed: m.startFailed,
+		Event:       cfg.Event,
+	})
+	return m
+}
+
+// Keeper returns the keeper of the workers, for the loop.
+func (m *Manager) Keeper() *pool.Keeper { return m.keeper }
+
+// Watch follows the routes of a pattern, or all with "".
+func (m *Manager) Watch(pattern string) *Watcher { return m.routes.watch(pattern) }
+
+// Acquire binds a key to an active worker and waits until it accepts; a bound
+// key gives the same binding. Errors: *FieldError, ErrUnknownPattern,
+// *pool.StartError, ErrQuarantined, ErrTerminated, ErrClosed, ctx's.
+func (m *Manager) Acquire(ctx context.Context, r AcquireRequest) (Binding, error) {
+	if r.Pattern == "" {
+		return Binding{}, &FieldError{Field: "pattern_name", Reason: "must not be empty"}
+	}
+	size := 0
+	for k, v := range r.Config {
+		size += len(k) + len(v)
+	}
+	if size > maxConfig {
+		return Binding{}, &FieldError{Field: "config", Reason: fmt.Sprintf("is %d bytes, at most %d are allowed", size, maxConfig)}
+	}
+	done := make(chan error, 1)
+	var processID string
+	if err := m.call(ctx, func() error {
+		var err error
+		processID, err = m.launch(r, done)
+		return err
+	}); err != nil {
+		return Binding{}, err
+	}
+	var failed error
+	select {
+	case failed = <-done:
+	case <-ctx.Done():
+		failed = fmt.Errorf("%s: %w", processID, ctx.Err())
+	}
+	b := Binding{ProcessID: processID, State: Failed}
+	if err := m.call(context.WithoutCancel(ctx), func() error {
+		if e := m.bindings[processID]; e != nil {
+			b = m.snapshot(e)
+		}
+		return nil
+	}); err != nil && failed == nil {
+		failed = err
+	}
+	return b, failed
+}
+
+// Release ends a binding and waits until its worker is gone. Errors:
+// ErrUnknownBinding, ErrClosed, ctx's.
+func (m *Manager) Release(ctx context.Context, processID string, o ReleaseOptions) error {
+	done := make(chan struct{}, 1)
+	if err := m.call(ctx, func() error {
+		e := m.bindings[processID]
+		if e == nil {
+			return fmt.Errorf("%w %s", ErrUnknownBinding, quote(processID))
+		}
+		if o.Grace > 0 {
+			e.grace = o.Grace
+		}
+		e.released = append(e.released, done)
+		m.apply(e, input{kind: inRelease, force: o.Force})
+		return nil
+	}); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", processID, ctx.Err())
+	}
+}
+
+// Lookup returns a binding by its process id.
+func (m *Manager) Lookup(processID string) (b Binding, ok bool) {
+	_ = m.call(context.Background(), func() error {
+		if e := m.bindings[processID]; e != nil {
+			b, ok = m.snapshot(e), true
+		}
+		return nil
+	})
+	return b, ok
+}
+
+// List returns every binding, by process id.
+func (m *Manager) List() []Binding {
+	var out []Binding
+	_ = m.call(context.Background(), func() error {
+		for _, e := range m.bindings {
+			out = append(out, m.snapshot(e))
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b Binding) int { return strings.Compare(a.ProcessID, b.ProcessID) })
+	return out
+}
+
+// Signal sends a signal to the active worker of a binding and returns its pid.
+// Errors: ErrUnknownBinding, ErrNoActiveWorker.
+func (m *Manager) Signal(ctx context.Context, processID string, sig unix.Signal) (pid int, err error) {
+	err = m.call(ctx, func() error {
+		e := m.bindings[processID]
+		if e == nil {
+			return fmt.Errorf("%w %s", ErrUnknownBinding, quote(processID))
+		}
+		w := m.keeper.Worker(e.phase.worker)
+		if w == nil {
+			return fmt.Errorf("%w for %s", ErrNoActiveWorker, processID)
+		}
+		pid = w.Pid
+		if err := m.keeper.Signal(w, sig); err != nil {
+			return fmt.Errorf("%w for %s: %v", ErrNoActiveWorker, processID, err)
+		}
+		return nil
+	})
+	return pid, err
+}
+
+// Pools returns a snapshot of every pattern's pool.
+func (m *Manager) Pools() (out []pool.Stats) {
+	_ = m.call(context.Background(), func() error {
+		out = m.keeper.Stats()
+		return nil
+	})
+	return out
+}
+
+// call runs f on the loop and waits for it.
+func (m *Manager) call(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	if err := m.post(func() { done <- f() }); err != nil {
+		return ErrClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *Manager) snapshot(e *entry) Binding {
+	b := e.Binding
+	b.State, b.Epoch = e.phase.state, e.phase.epoch
+	b.Config = make(map[string]string, len(e.Config))
+	for k, v := range e.Config {
+		b.Config[k] = v
+	}
+	b.Worker, b.Pid = "", 0
+	if w := m.keeper.Worker(e.phase.worker); w != nil {
+		b.Worker, b.Pid = w.Name, w.Pid
+		b.Healthy = b.State == Active && e.phase.serving && w.Healthy
+	}
+	return b
+}
+
+// launch finds or makes the binding; done gets the outcome.
+func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
+	if m.closing {
+		return "", ErrClosed
+	}
+	manifest := m.keeper.Manifest(r.Pattern)
+	if manifest == nil {
+		return "", fmt.Errorf("%w %s", ErrUnknownPattern, quote(r.Pattern))
+	}
+	if r.Key.Level == LevelUnspecified {
+		r.Key.Level = m.cfg.DefaultLevel
+		if l, err := ParseLevel(manifest.Isolation); err == nil && l != LevelUnspecified {
+			r.Key.Level = l
+		}
+	}
+	key, err := r.Key.Reduce()
+	if err != nil {
+		return "", err
+	}
+	id := key.ProcessID(r.Pattern)
+	e := m.bindings[id]
+	switch {
+	case e == nil:
+		if e, err = m.bind(id, key, manifest, r); err != nil {
+			return id, err
+		}
+	case e.phase.state == Draining: // comes back when the old life is over
+		e.released = append(e.released, m.relaunch(r, done))
+		return id, nil
+	case e.phase.state == Failed:
+		if err := m.reopen(e); err != nil {
+			return id, err
+		}
+	}
+	e.launched = append(e.launched, done)
+	if e.phase.state == Starting || e.phase.state == Failed {
+		m.keeper.Hurry(r.Pattern)
+	}
+	m.apply(e, input{kind: inLaunch})
+	return id, nil
+}
+
+// relaunch repeats a launch when the channel it returns gets its word.
+func (m *Manager) relaunch(r AcquireRequest, done chan<- error) chan<- struct{} {
+	over := make(chan struct{}, 1)
+	go func() {
+		<-over
+		if err := m.post(func() {
+			if _, err := m.launch(r, done); err != nil {
+				done <- err
+			}
+		}); err != nil {
+			done <- ErrClosed
+		}
+	}()
+	return over
+}
+
+func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r AcquireRequest) (*entry, error) {
+	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, "")
+	if err != nil {
+		return nil, err
+	}
+	m.nextID++
+	e := &entry{id: m.nextID, manifest: manifest, endpoint: ep, grace: manifest.GracePeriod,
+		phase: phase{epoch: m.ended.epoch[id]},
+		Binding: Binding{ProcessID: id, Pattern: manifest.Name, Key: key, Address: ep.target(),
+			Created: time.Now(), Config: make(map[string]string)}}
+	for _, config := range []map[string]string{manifest.Config, r.Config} {
+		for k, v := range config {
+			e.Config[k] = v
+		}
+	}
+	if r.Grace > 0 {
+		e.grace = r.Grace
+	}
+	m.bindings[id], m.byID[e.id] = e, e
+	return e, nil
+}
+
+// reopen gives a failed binding its endpoint back, unless it must wait.
+func (m *Manager) reopen(e *entry) error {
+	if wait := time.Until(e.until); wait > 0 {
+		return fmt.Errorf("%s: %w: %d crashes within %v; again in %v", e.ProcessID, ErrQuarantined,
+			e.manifest.CrashBudget.Max, e.manifest.CrashBudget.Window, wait.Round(time.Millisecond))
+	}
+	ep, err := openEndpoint(e.manifest.Listen, m.cfg.RuntimeDir, e.ProcessID, e.endpoint.address)
+	if err != nil {
+		return err
+	}
+	e.endpoint, e.Address, e.deaths, e.failure = ep, ep.target(), nil, nil
+	m.nextID++ // to the engine it is another binding: the old one was disarmed
+	delete(m.byID, e.id)
+	e.id = m.nextID
+	m.byID[e.id] = e
+	return nil
+}

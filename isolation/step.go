@@ -1,0 +1,259 @@
+package isolation
+
+import "understudy/takeover"
+
+// phase is the part of a binding that decisions look at. Nothing in it is a
+// clock, a descriptor or a process.
+type phase struct {
+	state State
+	// worker is the active one, 0 without; serving once it said so.
+	worker  takeover.WorkerID
+	serving bool
+	epoch   uint64
+	// armed: the engine holds a plan for the next epoch.
+	armed bool
+	// waiting: the plan fired and no standby was at hand.
+	waiting bool
+	// everServed: a worker has served since the last launch.
+	everServed bool
+	// disarming: the engine has not confirmed yet that it forgot the binding;
+	// until then a worker may still be activated for it.
+	disarming bool
+	// force: the release that is under way must not be gentle.
+	force bool
+}
+
+// inputKind is what happened to a binding.
+type inputKind uint8
+
+const (
+	// inLaunch: somebody wants it bound.
+	inLaunch inputKind = iota
+	// inActivated: the engine sent worker the activation with epoch.
+	inActivated
+	// inServing: worker says that it accepts at epoch.
+	inServing
+	// inWaiting: the plan fired, and no standby was at hand.
+	inWaiting
+	// inDoomed: the engine saw that worker is dying.
+	inDoomed
+	// inExited: worker was reaped.
+	inExited
+	// inStartFailed: a worker that was to serve waiting bindings did not start.
+	inStartFailed
+	// inDeadline: the time for becoming active is over.
+	inDeadline
+	// inRelease: it is to end.
+	inRelease
+	// inDisarmed: the engine has forgotten it.
+	inDisarmed
+	// inEngineLost: a new engine knows nothing of it yet.
+	inEngineLost
+)
+
+type input struct {
+	kind   inputKind
+	worker takeover.WorkerID
+	epoch  uint64
+	// spent: with inActivated, the crash budget is used up: no further plan.
+	spent bool
+	force bool
+}
+
+// outputKind is what is to be done.
+type outputKind uint8
+
+const (
+	// outArm: give the engine the plan for epoch, guarded by worker.
+	outArm outputKind = iota
+	outDisarm
+	// outPublish: tell watchers the new state.
+	outPublish
+	// outDeadline: start the time for becoming active; outRelax: stop it.
+	outDeadline
+	outRelax
+	// outFail: end worker, which was activated and does not serve.
+	outFail
+	// outDrain: end worker gently, or at once if forced.
+	outDrain
+	// outReady: those who launched may go on.
+	outReady
+	// outBroken: those who launched get the error; the endpoint closes.
+	outBroken
+	// outGone: nothing is left; the endpoint closes.
+	outGone
+)
+
+type output struct {
+	kind   outputKind
+	worker takeover.WorkerID
+	epoch  uint64
+	reason Reason
+}
+
+// step is the whole life of a binding: what was, what happened, what follows.
+// It never has two active workers, and its epoch never falls.
+func step(p phase, in input) (phase, []output) {
+	if p.state == Gone {
+		return p, nil
+	}
+	switch in.kind {
+	case inLaunch:
+		return launch(p)
+	case inActivated:
+		return activated(p, in)
+	case inServing:
+		if in.worker != p.worker || in.epoch != p.epoch || p.serving {
+			return p, nil
+		}
+		p.serving = true
+		if p.state == Draining {
+			return p, nil
+		}
+		p.state, p.everServed = Active, true
+		return p, []output{{kind: outRelax}, {kind: outReady}}
+	case inWaiting:
+		if p.state == Draining || p.state == Failed {
+			return p, nil
+		}
+		p.armed, p.waiting, p.serving, p.worker = false, true, false, 0
+		if p.state != Starting {
+			p.state = Recovering
+			return p, []output{{kind: outDeadline}, {kind: outPublish, reason: ReasonFailover}}
+		}
+		return p, nil
+	case inDoomed:
+		// With a plan armed, inActivated or inWaiting comes from the engine
+		// itself. Without one, nobody will take over.
+		if in.worker != p.worker || p.armed || p.state == Draining || p.state == Failed {
+			return p, nil
+		}
+		return broken(p)
+	case inExited:
+		if in.worker != p.worker {
+			return p, nil
+		}
+		p.worker, p.serving = 0, false
+		if p.state == Draining && !p.disarming {
+			return gone(p)
+		}
+		return p, nil
+	case inStartFailed:
+		if p.waiting && p.state == Starting {
+			return broken(p)
+		}
+		return p, nil
+	case inDeadline:
+		switch {
+		case p.state == Draining || p.state == Failed || p.serving:
+			return p, nil
+		case p.worker != 0: // activated, but silent: its death moves the epoch on
+			return p, []output{{kind: outFail, worker: p.worker}}
+		}
+		return broken(p)
+	case inRelease:
+		return release(p, in.force)
+	case inDisarmed:
+		if p.state != Draining {
+			return p, nil
+		}
+		p.disarming = false
+		if p.worker == 0 {
+			return gone(p)
+		}
+		return p, []output{{kind: outDrain, worker: p.worker}}
+	case inEngineLost:
+		return rearm(p)
+	}
+	return p, nil
+}
+
+func launch(p phase) (phase, []output) {
+	switch p.state {
+	case Failed:
+		p.state, p.everServed = Starting, false
+		fallthrough
+	case Starting:
+		if p.armed || p.worker != 0 || p.waiting {
+			return p, nil
+		}
+		p.armed = true
+		return p, []output{{kind: outDeadline}, {kind: outArm, epoch: p.epoch + 1}}
+	case Active, Recovering:
+		if p.serving {
+			return p, []output{{kind: outReady}}
+		}
+	}
+	return p, nil
+}
+
+func activated(p phase, in input) (phase, []output) {
+	if in.epoch <= p.epoch {
+		return p, nil
+	}
+	first := p.epoch == 0 || p.state == Starting
+	p.epoch, p.worker = in.epoch, in.worker
+	p.serving, p.waiting, p.armed = false, false, false
+	switch p.state {
+	case Draining: // too late; inDisarmed comes after this, and drains it
+		return p, nil
+	case Failed:
+		p.worker = 0
+		return p, []output{{kind: outFail, worker: in.worker}}
+	}
+	out := make([]output, 0, 3)
+	if !in.spent {
+		p.armed = true
+		out = append(out, output{kind: outArm, worker: in.worker, epoch: in.epoch + 1})
+	}
+	reason := ReasonLaunch
+	if p.everServed || !first {
+		reason = ReasonFailover
+	}
+	if p.state != Starting {
+		p.state = Active
+	}
+	return p, append(out, output{kind: outPublish, reason: reason}, output{kind: outDeadline})
+}
+
+func release(p phase, force bool) (phase, []output) {
+	if p.state == Draining {
+		if force && !p.force {
+			p.force = true
+			if p.worker != 0 {
+				return p, []output{{kind: outDrain, worker: p.worker}}
+			}
+		}
+		return p, nil
+	}
+	p.state, p.force, p.disarming = Draining, force, true
+	p.armed, p.waiting = false, false
+	return p, []output{{kind: outRelax}, {kind: outPublish, reason: ReasonTerminate}, {kind: outDisarm}}
+}
+
+// broken gives up until the next launch.
+func broken(p phase) (phase, []output) {
+	p.state, p.worker = Failed, 0
+	p.serving, p.armed, p.waiting = false, false, false
+	return p, []output{{kind: outRelax}, {kind: outDisarm}, {kind: outPublish, reason: ReasonFailed}, {kind: outBroken}}
+}
+
+func gone(p phase) (phase, []output) {
+	p.state = Gone
+	return p, []output{{kind: outGone}}
+}
+
+// rearm tells a new engine what the old one knew.
+func rearm(p phase) (phase, []output) {
+	switch p.state {
+	case Draining:
+		return p, []output{{kind: outDisarm}}
+	case Failed, Gone:
+		return p, nil
+	}
+	if p.worker != 0 && !p.armed {
+		return p, nil // its crash budget is spent
+	}
+	p.armed, p.waiting = true, false
+	return p, []output{{kind: outArm, worker: p.worker, epoch: p.epoch + 1}}
+}

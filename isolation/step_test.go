@@ -1,0 +1,195 @@
+package isolation
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"understudy/takeover"
+)
+
+// engineModel is a takeover engine as a binding sees it: it holds at most one
+// plan, fires it when the guard dies, and answers in order, later.
+type engineModel struct {
+	plan    *output
+	guarded bool
+	waiting bool
+	spares  int
+	next    takeover.WorkerID
+	inbox   []input // what the binding will hear, in order
+	alive   map[takeover.WorkerID]bool
+	served  map[takeover.WorkerID]uint64
+}
+
+func (g *engineModel) fire() {
+	if g.spares == 0 {
+		if !g.waiting {
+			g.inbox = append(g.inbox, input{kind: inWaiting})
+		}
+		g.waiting = true
+		return
+	}
+	g.spares--
+	g.next++
+	g.alive[g.next] = true
+	g.served[g.next] = g.plan.epoch
+	g.inbox = append(g.inbox, input{kind: inActivated, worker: g.next, epoch: g.plan.epoch})
+	g.plan, g.waiting = nil, false
+}
+
+// TestBindingAgainstEngine drives a binding with everything that can happen, in
+// every order, and checks what must always hold.
+func TestBindingAgainstEngine(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := &engineModel{alive: map[takeover.WorkerID]bool{}, served: map[takeover.WorkerID]uint64{}}
+		var p phase
+		lastArmed := uint64(0)
+		deadline, waiters := false, 0
+		var feed func(in input)
+		feed = func(in input) {
+			before := p
+			var outs []output
+			p, outs = step(p, in)
+			if p.epoch < before.epoch {
+				t.Fatalf("epoch fell from %d to %d at %+v", before.epoch, p.epoch, in)
+			}
+			if before.state == Gone && (p != before || len(outs) > 0) {
+				t.Fatalf("a binding that is gone did something: %+v", outs)
+			}
+			for _, o := range outs {
+				switch o.kind {
+				case outArm:
+					if g.plan != nil {
+						t.Fatalf("armed twice: %+v over %+v", o, *g.plan)
+					}
+					if o.epoch <= p.epoch && p.epoch > 0 || o.epoch < lastArmed {
+						t.Fatalf("armed epoch %d at epoch %d, after %d", o.epoch, p.epoch, lastArmed)
+					}
+					lastArmed = o.epoch
+					plan := o
+					g.plan = &plan
+					if o.worker == 0 || !g.alive[o.worker] {
+						g.fire()
+					}
+				case outDisarm:
+					g.plan, g.waiting = nil, false
+					g.inbox = append(g.inbox, input{kind: inDisarmed})
+				case outDeadline:
+					deadline = true
+				case outRelax:
+					deadline = false
+				case outFail, outDrain:
+					if g.alive[o.worker] {
+						die(g, o.worker)
+					}
+				case outReady:
+					if !p.serving || p.worker == 0 {
+						t.Fatalf("told to be ready in %+v", p)
+					}
+					waiters = 0
+				case outBroken, outGone:
+					waiters = 0
+				}
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"launch": func(*rapid.T) {
+				if p.state != Draining && p.state != Gone {
+					waiters++
+					if p.state == Failed {
+						g.renamed()
+					}
+					feed(input{kind: inLaunch})
+				}
+			},
+			"hear": func(*rapid.T) {
+				if len(g.inbox) > 0 {
+					in := g.inbox[0]
+					g.inbox = g.inbox[1:]
+					feed(in)
+				}
+			},
+			"serve": func(*rapid.T) {
+				if p.worker != 0 && g.alive[p.worker] {
+					feed(input{kind: inServing, worker: p.worker, epoch: g.served[p.worker]})
+				}
+			},
+			"die": func(t *rapid.T) {
+				for w := range g.alive {
+					if w == g.next && g.alive[w] {
+						die(g, w)
+					}
+				}
+			},
+			"spare": func(*rapid.T) {
+				g.spares++
+				if g.waiting {
+					g.fire()
+				}
+			},
+			"start fails": func(*rapid.T) { feed(input{kind: inStartFailed}) },
+			"deadline": func(*rapid.T) {
+				if deadline {
+					deadline = false
+					feed(input{kind: inDeadline})
+				}
+			},
+			"release": func(t *rapid.T) {
+				if p.state != Gone {
+					feed(input{kind: inRelease, force: rapid.Bool().Draw(t, "force")})
+				}
+			},
+			"": func(t *rapid.T) {
+				alive := 0
+				for w, a := range g.alive {
+					if a && w != p.worker && len(g.inbox) == 0 {
+						t.Fatalf("worker %d serves and the binding knows only %d", w, p.worker)
+					}
+					if a {
+						alive++
+					}
+				}
+				if alive > 1 {
+					t.Fatalf("%d workers serve at once", alive)
+				}
+				if len(g.inbox) > 0 {
+					return
+				}
+				// With nothing left to hear, a binding that should be served is
+				// either served, or armed, or on a clock.
+				if (p.state == Active || p.state == Recovering || p.state == Starting && waiters > 0) && !p.serving && !deadline && g.plan == nil {
+					t.Fatalf("nothing will move %+v on", p)
+				}
+				if p.state == Draining && p.worker == 0 {
+					t.Fatalf("a binding with nothing left is not gone: %+v", p)
+				}
+			},
+		})
+	})
+}
+
+// renamed gives the binding a new id in the engine, as a launch after a failure
+// does: what was said of the old id is not heard any more.
+func (g *engineModel) renamed() {
+	var heard []input
+	for _, in := range g.inbox {
+		switch in.kind {
+		case inActivated:
+			if g.alive[in.worker] {
+				g.alive[in.worker] = false // the manager ends it
+			}
+		case inDoomed, inExited:
+			heard = append(heard, in)
+		}
+	}
+	g.inbox = heard
+}
+
+// die is a death as the engine sees it: it fires the plan, then reports.
+func die(g *engineModel, w takeover.WorkerID) {
+	g.alive[w] = false
+	if g.plan != nil && g.plan.worker == w {
+		g.fire()
+	}
+	g.inbox = append(g.inbox, input{kind: inDoomed, worker: w}, input{kind: inExited, worker: w})
+}

@@ -1,0 +1,232 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy/internal/event"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/sentinel"
+)
+
+// outputGrace bounds the wait for the last lines of a dead worker, in case a
+// grandchild holds its pipes open.
+const outputGrace = 200 * time.Millisecond
+
+// End asks a worker to stop: drain and retire, SIGKILL after grace. force
+// kills at once. Exited comes in either case.
+func (k *Keeper) End(w *Worker, grace time.Duration, force bool) {
+	if !w.alive() {
+		return
+	}
+	first := w.State != Draining
+	wasActive := w.State == Active
+	if first {
+		w.probe.stop()
+		k.move(w, Draining)
+	}
+	if force || grace <= 0 {
+		k.kill(w)
+		return
+	}
+	k.armDeadline(w, grace, func() {
+		w.log.Warn("worker did not stop in its grace period", "grace", grace)
+		k.kill(w)
+	})
+	if !first {
+		return
+	}
+	if wasActive {
+		k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Drain{Drain: &understudyv1.Drain{GraceMs: grace.Milliseconds()}}})
+	} else {
+		k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Retire{Retire: &understudyv1.Retire{}}})
+	}
+}
+
+// Fail ends a worker that did not do its part, as if it had died.
+func (k *Keeper) Fail(w *Worker, step Step, err error) { k.fail(w, step, err) }
+
+func (k *Keeper) fail(w *Worker, step Step, err error) {
+	if !w.alive() || w.failing != nil && w.State == Draining {
+		return
+	}
+	if w.failing == nil {
+		w.failing, w.failStep = err, step
+	}
+	w.Healthy = false
+	k.emit(w, event.WorkerHung, err.Error(), map[string]string{"step": string(step)})
+	if w.State == Standby || w.State == Active {
+		k.command("condemn", w, k.engine.Condemn(w.ID))
+	}
+	k.kill(w) // the engine does it too, and quicker; this is for the case that it is gone
+}
+
+// kill sends SIGKILL to the worker alone. Its group follows when it is dead:
+// its heir must outlive it by a moment.
+func (k *Keeper) kill(w *Worker) {
+	if w.alive() {
+		_ = unix.PidfdSendSignal(int(w.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	}
+}
+
+// Signal sends any signal to a worker.
+func (k *Keeper) Signal(w *Worker, sig unix.Signal) error {
+	if !w.alive() {
+		return os.ErrProcessDone
+	}
+	return unix.PidfdSendSignal(int(w.pidfd.Fd()), sig, nil, 0)
+}
+
+// exited reaps a dead process, and ends whatever it left in its group. The
+// dead leader keeps the group's number from being used again until it is
+// reaped, so the order matters.
+func (k *Keeper) exited(w *Worker) {
+	if w.status != nil {
+		return
+	}
+	_ = unix.Kill(-w.Pid, unix.SIGKILL)
+	status, err := sentinel.Reap(int(w.pidfd.Fd()))
+	if err != nil {
+		w.log.Error("cannot reap worker", "error", err)
+	}
+	w.status = &status
+	w.stopTimers()
+	delete(k.byPid, w.Pid)
+	k.command("forget", w, k.engine.Forget(w.ID))
+	if w.control != nil {
+		w.control.Close()
+	}
+	for _, f := range []*os.File{w.raw, w.fence, w.pidfd} {
+		f.Close()
+	}
+	go func() {
+		late := time.AfterFunc(outputGrace, w.output.close)
+		w.output.readers.Wait()
+		late.Stop()
+		w.output.close()
+		k.post(func() { k.ended(w) })
+	}()
+	// The binding need not wait for the last words.
+	k.hooks.Exited(w, w.cause())
+	switch w.State {
+	case Standby:
+		k.block(w.pool)
+		fallthrough
+	case Active:
+		k.move(w, Failed)
+		k.fill()
+	}
+}
+
+// ended closes a worker's account, its last words read.
+func (k *Keeper) ended(w *Worker) {
+	var facts map[string]string
+	if w.status != nil {
+		facts = map[string]string{
+			"status": w.status.String(),
+			"user":   w.status.UserTime().String(),
+			"system": w.status.SystemTime().String(),
+			"maxrss": fmt.Sprint(w.status.MaxRSS()),
+		}
+		k.emit(w, event.WorkerExited, w.cause(), facts)
+	}
+	if !w.wasWarm {
+		k.running--
+	}
+	delete(k.workers, w.ID)
+	p := w.pool
+	switch w.State {
+	case Starting, Warming:
+		p.counts[w.State]--
+		if !k.stopping {
+			k.startFailed(w)
+		}
+	default:
+		p.counts[w.State]--
+	}
+	k.fill()
+}
+
+func (k *Keeper) startFailed(w *Worker) {
+	p := w.pool
+	e := &StartError{Pattern: w.Pattern(), Worker: w.Name, Step: w.failStep, Err: w.failing}
+	if w.status != nil {
+		e.Status = w.status.String()
+		e.Output = w.output.tail()
+	}
+	if e.Err == nil {
+		e.Step, e.Err = StepHandshake, errors.New("ended before it was ready")
+	}
+	p.failures++
+	p.lastError = e.Error()
+	w.log.Warn("worker did not start", "error", e)
+	k.emit(w, event.StartFailed, e.Error(), map[string]string{"step": string(e.Step)})
+	k.block(p)
+	k.hooks.StartFailed(e.Pattern, e)
+}
+
+// cause says how a worker ended: our reason for killing it, or its own way.
+func (w *Worker) cause() string {
+	switch {
+	case w.failing != nil && w.status != nil:
+		return fmt.Sprintf("%v (%s)", w.failing, w.status)
+	case w.failing != nil:
+		return w.failing.Error()
+	}
+	return w.status.String()
+}
+
+func (k *Keeper) reapHeir(w *Worker) {
+	if w.heir == nil {
+		return
+	}
+	if _, err := sentinel.Reap(int(w.heir.pidfd.Fd())); err != nil {
+		w.log.Debug("worker's heir is not ours to reap", "heir", w.heir.pid, "error", err)
+	}
+	k.reaper.Unwatch(w.heir.pid)
+	w.heir.pidfd.Close()
+	w.heir = nil
+	k.heirs--
+}
+
+// openChild returns a handle on a process that must be our child.
+func openChild(pid int) (*os.File, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd of %d: %w", pid, err)
+	}
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("process %d is no child of the supervisor: %w", pid, err)
+	}
+	return os.NewFile(uintptr(fd), "heir"), nil
+}
+
+// Stop ends every worker, each within its pattern's grace period, and starts
+// none any more.
+func (k *Keeper) Stop() {
+	k.stopping = true
+	for _, p := range k.order {
+		if p.retry != nil {
+			p.retry.Stop()
+		}
+	}
+	for _, w := range k.Workers() {
+		k.End(w, w.pool.manifest.GracePeriod, false)
+	}
+}
+
+// Idle reports whether no worker and no heir is left.
+func (k *Keeper) Idle() bool { return len(k.workers) == 0 && k.heirs == 0 }
+
+// dead reports whether a worker's process has ended, whoever told us or not.
+func dead(w *Worker) bool {
+	p := []unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1
+}

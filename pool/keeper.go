@@ -1,0 +1,326 @@
+package pool
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/protobuf/proto"
+
+	"understudy/internal/control"
+	"understudy/internal/event"
+	"understudy/patterns"
+	"understudy/sentinel"
+	"understudy/takeover"
+)
+
+// Reaper watches processes until they can be reaped; *sentinel.Sentinel is one.
+type Reaper interface {
+	Watch(pid, pidfd int, h sentinel.Handler) error
+	Unwatch(pid int)
+}
+
+// Engine is what the keeper needs of *takeover.Client.
+type Engine interface {
+	Watch(w takeover.WorkerID, pid, pidfd, control, fence int) error
+	Offer(w takeover.WorkerID, p takeover.PoolID, again bool) error
+	Withdraw(w takeover.WorkerID) error
+	Condemn(w takeover.WorkerID) error
+	Forget(w takeover.WorkerID) error
+}
+
+// Hooks are what the keeper tells its owner. All are called on the loop.
+type Hooks struct {
+	// Ready: w is a standby.
+	Ready func(w *Worker)
+	// Serving: w says that it accepts for processID at epoch.
+	Serving func(w *Worker, processID string, epoch uint64)
+	// Exited: the process of w is gone; cause says how, for people.
+	Exited func(w *Worker, cause string)
+	// StartFailed: a worker of pattern did not become a standby.
+	StartFailed func(pattern string, err *StartError)
+	// Event takes what happened.
+	Event event.Sink
+}
+
+// Config bounds the starting of workers.
+type Config struct {
+	// MaxConcurrentStarts is how many workers may be starting at once.
+	MaxConcurrentStarts int
+	// BackoffMin and BackoffMax bound the wait after a failed start.
+	BackoffMin, BackoffMax time.Duration
+	Log                    *slog.Logger
+}
+
+// Keeper holds the workers of every pattern. Its methods are for the loop only.
+type Keeper struct {
+	cfg    Config
+	post   func(func())
+	reaper Reaper
+	engine Engine
+	hooks  Hooks
+
+	pools    map[string]*patternPool
+	order    []*patternPool // for turns and stable listings
+	workers  map[takeover.WorkerID]*Worker
+	byPid    map[int]*Worker
+	nextID   takeover.WorkerID
+	running  int // starts under way
+	heirs    int // tasks that share a worker's memory, not reaped yet
+	stopping bool
+
+	droppedLines atomic.Int64
+}
+
+// patternPool is one pattern's share.
+type patternPool struct {
+	id       takeover.PoolID
+	manifest *patterns.Manifest
+	demand   int
+	counts   [Failed + 1]int
+	backoff  *backoff.ExponentialBackOff
+	retryAt  time.Time // zero: not blocked
+	retry    *time.Timer
+	// blockedAt is when a start was last held back.
+	blockedAt time.Time
+
+	started, failures int64
+	lastError         string
+}
+
+// NewKeeper returns a keeper without patterns. post runs a function on the
+// loop; it may block while the loop is busy, and is never called on the loop.
+func NewKeeper(cfg Config, post func(func()), reaper Reaper, engine Engine, hooks Hooks) *Keeper {
+	return &Keeper{cfg: cfg, post: post, reaper: reaper, engine: engine, hooks: hooks,
+		pools:   make(map[string]*patternPool),
+		workers: make(map[takeover.WorkerID]*Worker),
+		byPid:   make(map[int]*Worker),
+	}
+}
+
+// AddPattern makes a pattern known and begins to fill its pool.
+func (k *Keeper) AddPattern(m *patterns.Manifest) {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = k.cfg.BackoffMin, k.cfg.BackoffMax
+	p := &patternPool{id: takeover.PoolID(len(k.order) + 1), manifest: m, backoff: b}
+	k.pools[m.Name] = p
+	k.order = append(k.order, p)
+	k.fill()
+}
+
+// Manifest returns a pattern's manifest, or nil.
+func (k *Keeper) Manifest(pattern string) *patterns.Manifest {
+	if p := k.pools[pattern]; p != nil {
+		return p.manifest
+	}
+	return nil
+}
+
+// PoolOf returns the id under which a pattern's standbys are offered.
+func (k *Keeper) PoolOf(pattern string) takeover.PoolID { return k.pools[pattern].id }
+
+// Demand says how many bindings of a pattern wait for a worker now: as many
+// are started beyond the spares.
+func (k *Keeper) Demand(pattern string, n int) {
+	k.pools[pattern].demand = n
+	k.fill()
+}
+
+// Hurry ends a pattern's backoff, for a caller who asks for a worker now.
+func (k *Keeper) Hurry(pattern string) {
+	k.unblock(k.pools[pattern])
+	k.fill()
+}
+
+// Activated notes that the engine gave a worker to a binding. It returns nil
+// where the worker is gone already.
+func (k *Keeper) Activated(id takeover.WorkerID, processID string) *Worker {
+	w := k.workers[id]
+	if w == nil || !w.alive() {
+		return nil
+	}
+	w.ProcessID = processID
+	w.log = w.log.With("process_id", processID)
+	k.move(w, Active)
+	w.pool.backoff.Reset()
+	k.fill()
+	return w
+}
+
+// Worker returns a worker by id, or nil.
+func (k *Keeper) Worker(id takeover.WorkerID) *Worker { return k.workers[id] }
+
+// Stats returns a snapshot of every pool, in the order of their names' adding.
+func (k *Keeper) Stats() []Stats {
+	out := make([]Stats, 0, len(k.order))
+	for _, p := range k.order {
+		s := Stats{Pattern: p.manifest.Name, Min: p.manifest.Spares.Min, Max: p.manifest.Spares.Max,
+			Standby: p.counts[Standby], Starting: p.counts[Starting] + p.counts[Warming],
+			Active: p.counts[Active], Draining: p.counts[Draining],
+			Started: p.started, StartFailures: p.failures, LastError: p.lastError}
+		if !p.retryAt.IsZero() {
+			s.Backoff = max(0, time.Until(p.retryAt))
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// DroppedLines counts the lines of output that were not logged.
+func (k *Keeper) DroppedLines() int64 { return k.droppedLines.Load() }
+
+// fill starts what is missing and retires what is too many.
+func (k *Keeper) fill() {
+	if k.stopping {
+		return
+	}
+	views := make([]census, len(k.order))
+	for i, p := range k.order {
+		views[i] = census{min: p.manifest.Spares.Min, max: p.manifest.Spares.Max, standby: p.counts[Standby],
+			starting: p.counts[Starting] + p.counts[Warming], demand: p.demand, blocked: !p.retryAt.IsZero()}
+	}
+	for i, n := range planStarts(views, k.running, k.cfg.MaxConcurrentStarts) {
+		for range n {
+			k.start(k.order[i])
+		}
+	}
+	for i, p := range k.order {
+		k.retire(p, views[i].surplus())
+	}
+}
+
+// retire asks the engine for n standbys back; Withdrawn brings them.
+func (k *Keeper) retire(p *patternPool, n int) {
+	if n == 0 {
+		return
+	}
+	for _, w := range k.workers {
+		if w.withdrawing && w.pool == p {
+			n--
+		}
+	}
+	for _, w := range k.workers {
+		if n > 0 && w.pool == p && w.State == Standby && !w.withdrawing {
+			w.withdrawing = true
+			k.command("withdraw", w, k.engine.Withdraw(w.ID))
+			n--
+		}
+	}
+}
+
+// Withdrawn takes the engine's answer: a standby that is ours again is retired.
+func (k *Keeper) Withdrawn(id takeover.WorkerID, ok bool) {
+	w := k.workers[id]
+	if w == nil {
+		return
+	}
+	w.withdrawing = false
+	if ok && w.State == Standby {
+		k.End(w, w.pool.manifest.GracePeriod, false)
+	}
+}
+
+// Reconnect tells a new engine everything. A standby may have been activated
+// by the old engine without our hearing of it, so each is asked by a probe
+// before it is offered again; what its answer says it serves goes to Serving.
+// The workers asked are returned: nothing may be armed for a binding without
+// a worker until none of them is left in Warming.
+func (k *Keeper) Reconnect(engine Engine) []*Worker {
+	k.engine = engine
+	var asked []*Worker
+	for _, w := range k.workers {
+		if !w.alive() {
+			continue
+		}
+		k.introduce(w)
+		if w.State == Standby {
+			k.move(w, Warming)
+			w.withdrawing = false
+			w.probe.stop()
+			k.armDeadline(w, w.pool.manifest.Probe.Timeout, func() {
+				k.fail(w, StepProbe, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
+			})
+			k.sendProbe(w)
+			asked = append(asked, w)
+		}
+	}
+	return asked
+}
+
+// Reassert repeats to the engine which workers are standbys, and looks for
+// deaths that nobody reported. It returns how many of those there were.
+func (k *Keeper) Reassert() (missed int) {
+	for _, w := range k.Workers() {
+		if w.State == Standby && !w.withdrawing {
+			k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, true))
+		}
+		if !dead(w) {
+			continue
+		}
+		if w.deadBefore { // the last pass saw it too: nobody will tell
+			missed++
+			k.exited(w)
+		}
+		w.deadBefore = true
+	}
+	return missed
+}
+
+// introduce makes a worker known to the engine.
+func (k *Keeper) introduce(w *Worker) {
+	fence := -1
+	if w.fence != nil {
+		fence = int(w.fence.Fd())
+	}
+	k.command("watch", w, k.engine.Watch(w.ID, w.Pid, int(w.pidfd.Fd()), int(w.raw.Fd()), fence))
+}
+
+// command logs that the engine did not take a command. The engine's end is
+// noticed elsewhere, and the next one is told everything.
+func (k *Keeper) command(what string, w *Worker, err error) {
+	if err != nil {
+		w.log.Warn("takeover engine is gone", "command", what, "error", err)
+	}
+}
+
+// tell sends w a message. A worker that does not take it is dying or hung:
+// its death or its probe says so.
+func (k *Keeper) tell(w *Worker, m proto.Message) {
+	b, err := control.Encode(m)
+	if err == nil {
+		err = w.control.Send(b)
+	}
+	if err != nil {
+		w.log.Debug("worker does not take a message", "error", err)
+	}
+}
+
+func (k *Keeper) move(w *Worker, to State) {
+	w.pool.counts[w.State]--
+	w.pool.counts[to]++
+	w.State = to
+}
+
+func (k *Keeper) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() { k.post(f) })
+}
+
+func (k *Keeper) emit(w *Worker, kind event.Kind, message string, facts map[string]string) {
+	k.hooks.Event(event.Event{Time: time.Now(), Kind: kind, Pattern: w.Pattern(), ProcessID: w.ProcessID,
+		Worker: w.Name, Pid: w.Pid, Message: message, Facts: facts})
+}
+
+// Workers returns every worker that has a process, by id.
+func (k *Keeper) Workers() []*Worker {
+	var out []*Worker
+	for _, w := range k.workers {
+		if w.alive() {
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Worker) int { return int(a.ID) - int(b.ID) })
+	return out
+}

@@ -1,0 +1,83 @@
+package pool
+
+import (
+	"fmt"
+	"time"
+
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+// probing is the state of one worker's probes: at most one is under way.
+type probing struct {
+	timer  *time.Timer
+	id     uint64
+	waits  bool
+	sentAt time.Time
+}
+
+func (p *probing) stop() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// sendProbe asks w for a sign of life; the answer, or its absence, comes back
+// to probed or overdue.
+func (k *Keeper) sendProbe(w *Worker) {
+	w.probe.id++
+	w.probe.waits = true
+	w.probe.sentAt = time.Now()
+	k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Probe{Probe: &understudyv1.Probe{Id: w.probe.id}}})
+	w.probe.timer = k.after(w.pool.manifest.Probe.Timeout, func() { k.overdue(w) })
+}
+
+// probed takes an answer. A late or repeated one counts for nothing.
+func (k *Keeper) probed(w *Worker, r *understudyv1.ProbeResult) {
+	if !w.probe.waits || r.Id != w.probe.id {
+		return
+	}
+	w.probe.stop()
+	w.probe.waits = false
+	if !r.Ok {
+		k.fail(w, StepProbe, fmt.Errorf("probe failed: %s", clip(r.Error)))
+		return
+	}
+	w.Healthy = true
+	switch w.State {
+	case Warming:
+		k.warm(w)
+	case Standby, Active:
+	default:
+		return
+	}
+	k.scheduleProbe(w)
+}
+
+func (k *Keeper) scheduleProbe(w *Worker) {
+	if interval := w.pool.manifest.Probe.Interval; interval > 0 {
+		w.probe.timer = k.after(interval, func() {
+			if w.State == Standby || w.State == Active {
+				k.sendProbe(w)
+			}
+		})
+	}
+}
+
+// overdue ends a worker that gives no sign of life. While it warms up, the
+// start deadline is what bounds it.
+func (k *Keeper) overdue(w *Worker) {
+	if !w.probe.waits || (w.State != Standby && w.State != Active) {
+		return
+	}
+	w.Healthy = false
+	k.fail(w, StepProbe, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
+}
+
+// clip bounds a worker's own words in our errors.
+func clip(s string) string {
+	const most = 512
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

@@ -1,0 +1,94 @@
+package pool
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+)
+
+// Bounds on what a worker's output may cost us.
+const (
+	// maxLine is where a line is cut, in bytes.
+	maxLine = 8 << 10
+	// lastLines are kept for a start error or a crash record.
+	lastLines = 10
+	// lineRate and lineBurst bound the log lines of one worker, in lines per
+	// second; what is beyond is dropped and counted.
+	lineRate  = 200
+	lineBurst = 1000
+)
+
+// output reads what a worker writes until it closes both pipes.
+type output struct {
+	log     *slog.Logger
+	limit   *rate.Limiter
+	dropped *atomic.Int64
+	readers sync.WaitGroup
+	files   []*os.File
+
+	mu   sync.Mutex
+	last []string
+}
+
+func captureOutput(log *slog.Logger, dropped *atomic.Int64, stdout, stderr *os.File) *output {
+	o := &output{log: log, limit: rate.NewLimiter(lineRate, lineBurst), dropped: dropped, files: []*os.File{stdout, stderr}}
+	o.readers.Go(func() { o.read("stdout", stdout) })
+	o.readers.Go(func() { o.read("stderr", stderr) })
+	return o
+}
+
+func (o *output) read(stream string, f *os.File) {
+	r := bufio.NewReaderSize(f, maxLine)
+	cut := false // inside a line that was too long
+	for {
+		line, err := r.ReadSlice('\n')
+		if len(line) > 0 && !cut {
+			o.line(stream, line)
+		}
+		cut = errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !cut {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
+				o.log.Warn("worker output is lost", "stream", stream, "error", err)
+			}
+			return
+		}
+	}
+}
+
+func (o *output) line(stream string, b []byte) {
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	o.mu.Lock()
+	if len(o.last) == lastLines {
+		o.last = append(o.last[:0], o.last[1:]...)
+	}
+	o.last = append(o.last, string(b))
+	o.mu.Unlock()
+	if !o.limit.Allow() {
+		o.dropped.Add(1)
+		return
+	}
+	o.log.Info(string(b), "stream", stream)
+}
+
+// tail returns the last lines written, oldest first.
+func (o *output) tail() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]string(nil), o.last...)
+}
+
+// close closes our ends, which ends the readers even where a grandchild still
+// holds the other ends.
+func (o *output) close() {
+	for _, f := range o.files {
+		f.Close()
+	}
+}

@@ -1,0 +1,45 @@
+package pool
+
+// census is what the plan looks at of one pool.
+type census struct {
+	min, max int
+	standby  int
+	starting int
+	// demand is how many bindings wait for a worker now.
+	demand int
+	// blocked: a start failed lately and its backoff is not over.
+	blocked bool
+}
+
+// missing is how many more workers the pool should be starting.
+func (c census) missing() int {
+	return max(0, c.min+c.demand-c.standby-c.starting)
+}
+
+// surplus is how many standbys are too many.
+func (c census) surplus() int {
+	return max(0, c.standby-max(c.max, c.min))
+}
+
+// planStarts decides how many workers each pool starts now, with running
+// starts under way and at most limit at once. Bindings that wait come before
+// spares, and pools take turns, so that no pattern starves another.
+func planStarts(pools []census, running, limit int) []int {
+	starts := make([]int, len(pools))
+	room := limit - running
+	give := func(wants func(i int) bool) {
+		for granted := true; granted && room > 0; {
+			granted = false
+			for i := range pools {
+				if room > 0 && !pools[i].blocked && starts[i] < pools[i].missing() && wants(i) {
+					starts[i]++
+					room--
+					granted = true
+				}
+			}
+		}
+	}
+	give(func(i int) bool { return starts[i]+pools[i].starting < pools[i].demand })
+	give(func(int) bool { return true })
+	return starts
+}

@@ -1,0 +1,233 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy/internal/control"
+	"understudy/internal/event"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/sentinel"
+)
+
+// controlGrace is how long a worker whose control socket has closed may take
+// to be seen dead, before it counts as alive and out of our hands.
+const controlGrace = 50 * time.Millisecond
+
+// start begins a worker's life: fork and exec run beside the loop.
+func (k *Keeper) start(p *patternPool) {
+	k.nextID++
+	w := &Worker{ID: k.nextID, Name: fmt.Sprintf("%s-%d", p.manifest.Name, k.nextID), pool: p, started: time.Now()}
+	w.log = k.cfg.Log.With("pattern", p.manifest.Name, "worker", w.Name)
+	k.workers[w.ID] = w
+	p.counts[Starting]++
+	p.started++
+	k.running++
+	go func() {
+		proc, err := spawn(p.manifest, w.Name)
+		k.post(func() { k.spawned(w, proc, err) })
+	}()
+}
+
+// spawned takes over the process and waits for its ready.
+func (k *Keeper) spawned(w *Worker, proc *process, err error) {
+	if err != nil {
+		w.failing, w.failStep = err, StepSpawn
+		k.ended(w)
+		return
+	}
+	w.Pid, w.pidfd, w.fence, w.raw = proc.pid, proc.pidfd, proc.fence, proc.control
+	w.log = w.log.With("pid", w.Pid)
+	k.byPid[w.Pid] = w
+	k.move(w, Warming)
+	w.output = captureOutput(w.log, &k.droppedLines, proc.stdout, proc.stderr)
+	if w.control, err = control.NewConn(w.raw); err != nil {
+		w.failing, w.failStep = err, StepSpawn
+	}
+	if err := k.reaper.Watch(w.Pid, int(w.pidfd.Fd()), func(n sentinel.Notice) {
+		if n.Kind == sentinel.Exited {
+			go k.post(func() { k.exited(w) }) // the sentinel's thread never waits
+		}
+	}); err != nil {
+		w.failing, w.failStep = fmt.Errorf("watch: %w", err), StepSpawn
+		k.kill(w)
+		go func() { // nobody else will tell
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}, -1)
+			k.post(func() { k.exited(w) })
+		}()
+		return
+	}
+	if w.failing != nil || k.stopping {
+		k.kill(w)
+		return
+	}
+	k.introduce(w)
+	k.emit(w, event.WorkerStarted, "process started", nil)
+	k.armDeadline(w, w.pool.manifest.StartTimeout, func() {
+		k.fail(w, StepHandshake, fmt.Errorf("not ready within %v", w.pool.manifest.StartTimeout))
+	})
+	go k.listen(w, w.control)
+}
+
+func (k *Keeper) armDeadline(w *Worker, d time.Duration, f func()) {
+	if w.deadline != nil {
+		w.deadline.Stop()
+	}
+	var t *time.Timer
+	t = k.after(d, func() {
+		if w.deadline == t && w.alive() {
+			f()
+		}
+	})
+	w.deadline = t
+}
+
+// listen reads a worker's messages until its control socket closes.
+func (k *Keeper) listen(w *Worker, c *control.Conn) {
+	for {
+		b, fds, err := c.Recv()
+		for _, fd := range fds { // workers have nothing to pass
+			unix.Close(fd)
+		}
+		if err != nil {
+			k.post(func() { k.lostControl(w, err) })
+			return
+		}
+		m, err := control.DecodeFromWorker(b)
+		if err != nil {
+			k.post(func() { k.lostControl(w, err) })
+			return
+		}
+		k.post(func() { k.received(w, m) })
+	}
+}
+
+// lostControl deals with a control socket that closed or spoke garbage. A
+// worker that is dying closes it too, so its death gets a moment to show.
+func (k *Keeper) lostControl(w *Worker, err error) {
+	if !w.alive() || w.State == Draining {
+		return
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		k.after(controlGrace, func() {
+			if w.alive() && w.State != Draining {
+				k.fail(w, StepHandshake, errors.New("control socket closed by a living worker"))
+			}
+		})
+		return
+	}
+	k.fail(w, StepHandshake, fmt.Errorf("control socket: %w", err))
+}
+
+func (k *Keeper) received(w *Worker, m *understudyv1.FromWorker) {
+	if !w.alive() {
+		return
+	}
+	switch m := m.Message.(type) {
+	case *understudyv1.FromWorker_Ready:
+		k.ready(w, m.Ready)
+	case *understudyv1.FromWorker_ProbeResult:
+		if m.ProbeResult.ProcessId != "" && w.State == Warming {
+			k.hooks.Serving(w, m.ProbeResult.ProcessId, m.ProbeResult.Epoch)
+		}
+		k.probed(w, m.ProbeResult)
+	case *understudyv1.FromWorker_Active:
+		k.hooks.Serving(w, m.Active.ProcessId, m.Active.Epoch)
+	case *understudyv1.FromWorker_Drained:
+		if w.State == Draining {
+			k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Retire{Retire: &understudyv1.Retire{}}})
+		}
+	case *understudyv1.FromWorker_Fatal:
+		if w.failing == nil {
+			w.failing, w.failStep = fmt.Errorf("worker gave up: %s", clip(m.Fatal.Error)), StepHandshake
+		}
+		w.log.Warn("worker gave up", "error", clip(m.Fatal.Error))
+	}
+}
+
+// ready begins the last step before standby: the probe.
+func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
+	if w.State != Warming || w.probe.id > 0 {
+		k.fail(w, StepHandshake, errors.New("said ready twice"))
+		return
+	}
+	if r.Protocol != 1 {
+		k.fail(w, StepHandshake, fmt.Errorf("speaks control protocol %d; this supervisor speaks 1", r.Protocol))
+		return
+	}
+	k.adoptHeir(w, int(r.HeirPid))
+	k.sendProbe(w)
+}
+
+// adoptHeir keeps a handle on the task that shares the worker's memory: it is
+// our child, and must be reaped when it ends.
+func (k *Keeper) adoptHeir(w *Worker, pid int) {
+	if pid <= 0 || k.byPid[pid] != nil {
+		return
+	}
+	pidfd, err := openChild(pid)
+	if err != nil {
+		w.log.Warn("worker's heir cannot be watched", "heir", pid, "error", err)
+		return
+	}
+	w.heir = &heir{pid: pid, pidfd: pidfd}
+	k.heirs++
+	if err := k.reaper.Watch(pid, int(pidfd.Fd()), func(n sentinel.Notice) {
+		if n.Kind == sentinel.Exited {
+			go k.post(func() { k.reapHeir(w) })
+		}
+	}); err != nil {
+		w.log.Warn("worker's heir cannot be watched", "heir", pid, "error", err)
+	}
+}
+
+// warm makes a standby, or an active worker where an engine that is gone had
+// activated it.
+func (k *Keeper) warm(w *Worker) {
+	w.deadline.Stop()
+	if w.ProcessID != "" {
+		return
+	}
+	if !w.wasWarm {
+		w.wasWarm = true
+		k.running--
+		w.pool.lastError = ""
+	}
+	k.move(w, Standby)
+	k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, false))
+	k.emit(w, event.WorkerReady, fmt.Sprintf("standby after %v", time.Since(w.started).Round(time.Millisecond)), nil)
+	k.hooks.Ready(w)
+	k.fill()
+}
+
+// block holds a pattern's starts back after a start that failed or a standby
+// that died. Each time in a row waits longer; quiet times and activations
+// (unblock) let it begin anew from the minimum.
+func (k *Keeper) block(p *patternPool) {
+	if !p.retryAt.IsZero() {
+		return
+	}
+	if time.Since(p.blockedAt) > 2*k.cfg.BackoffMax {
+		p.backoff.Reset()
+	}
+	p.blockedAt = time.Now()
+	d := p.backoff.NextBackOff()
+	p.retryAt = p.blockedAt.Add(d)
+	p.retry = k.after(d, func() {
+		p.retryAt = time.Time{}
+		k.fill()
+	})
+}
+
+// unblock ends a pattern's backoff.
+func (k *Keeper) unblock(p *patternPool) {
+	p.backoff.Reset()
+	if p.retry != nil {
+		p.retry.Stop()
+	}
+	p.retryAt = time.Time{}
+}

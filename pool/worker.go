@@ -1,0 +1,91 @@
+package pool
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"understudy/internal/control"
+	"understudy/sentinel"
+	"understudy/takeover"
+)
+
+// State is where a worker stands in its life.
+type State uint8
+
+// The states of a worker, in their order; Failed can follow any of them.
+const (
+	// Starting: the process is being made.
+	Starting State = iota
+	// Warming: the process runs and has not passed its first probe yet.
+	Warming
+	// Standby: warm, serves no key.
+	Standby
+	// Active: serves a key.
+	Active
+	// Draining: was asked to stop.
+	Draining
+	// Terminated: ended after it was asked to.
+	Terminated
+	// Failed: died, or hung and was killed.
+	Failed
+)
+
+var stateNames = [...]string{"starting", "warming", "standby", "active", "draining", "terminated", "failed"}
+
+// String returns the state's name in lower case.
+func (s State) String() string { return stateNames[s] }
+
+// Worker is one process of a pattern. It belongs to the loop.
+type Worker struct {
+	ID takeover.WorkerID
+	// Name is the pattern's name and a number, such as "echo-7".
+	Name  string
+	Pid   int
+	State State
+	// Healthy: the last probe was answered in time.
+	Healthy bool
+	// ProcessID is the binding that an active worker serves, for log lines.
+	ProcessID string
+
+	pool    *patternPool
+	log     *slog.Logger
+	pidfd   *os.File
+	control *control.Conn
+	raw     *os.File // the control socket, for the engine to duplicate
+	fence   *os.File
+	output  *output
+	heir    *heir
+	started time.Time
+
+	deadline *time.Timer // start deadline, then grace period
+	probe    probing
+	failing  error // why it is being killed, where that is our doing
+	failStep Step
+	status   *sentinel.Status
+	// withdrawing: the engine was asked to give it back for retirement.
+	withdrawing bool
+	// deadBefore: a reconcile pass found the process dead and not reaped.
+	deadBefore bool
+	// wasWarm: it has been a standby; its start is over.
+	wasWarm bool
+}
+
+// heir is the task that shares a Go worker's memory (package worker/heir). It
+// is a child of ours like the worker, and must be reaped like it.
+type heir struct {
+	pid   int
+	pidfd *os.File
+}
+
+// Pattern is the name of the worker's pattern.
+func (w *Worker) Pattern() string { return w.pool.manifest.Name }
+
+func (w *Worker) alive() bool { return w.pidfd != nil && w.status == nil }
+
+func (w *Worker) stopTimers() {
+	if w.deadline != nil {
+		w.deadline.Stop()
+	}
+	w.probe.stop()
+}

@@ -1,0 +1,100 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"understudy/internal/event"
+	"understudy/sentinel"
+	"understudy/takeover"
+)
+
+const (
+	// helloTimeout bounds the start of the takeover engine, its probes of the
+	// kernel included.
+	helloTimeout = 10 * time.Second
+	// engineRestartPause keeps an engine that cannot live from spinning.
+	engineRestartPause = 100 * time.Millisecond
+)
+
+// startEngine starts an engine and waits for its Hello. Events go to the loop.
+func (s *Supervisor) startEngine() (*takeover.Client, error) {
+	hello := make(chan []sentinel.Feature, 1)
+	client, err := takeover.Start(takeover.Options{
+		Exe:      s.cfg.SentinelExe,
+		Realtime: s.cfg.Sentinel.Realtime,
+		Source:   s.cfg.Sentinel.Source,
+	}, func(e takeover.Event) {
+		switch e.Kind {
+		case takeover.Hello:
+			var features []sentinel.Feature
+			_ = json.Unmarshal(e.Features, &features) // the same binary wrote it
+			hello <- features
+		default:
+			_ = s.loop.post(func() { s.handleEngine(e) })
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case features := <-hello:
+		s.features.Store(&features)
+		return client, nil
+	case <-client.Done():
+		return nil, fmt.Errorf("takeover engine ended at its start: %w", errors.Join(client.Close(), errors.New("no hello")))
+	case <-time.After(helloTimeout):
+		client.Close()
+		return nil, fmt.Errorf("takeover engine did not start within %v", helloTimeout)
+	}
+}
+
+func (s *Supervisor) handleEngine(e takeover.Event) {
+	s.engineDropped = e.Dropped
+	switch e.Kind {
+	case takeover.Pong:
+		s.pongs++
+	case takeover.Repaired:
+		s.repaired("the engine had lost a standby or a plan")
+	default:
+		s.manager.HandleEngine(e)
+	}
+}
+
+// keepEngine starts another engine when one has ended, and tells it
+// everything. In between, deaths are noticed by nobody but the reaper, and the
+// bindings they hit fail over when the new engine knows of them.
+func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-client.Done():
+		}
+		err := client.Close()
+		s.log.Error("takeover engine ended; starting another", "pid", client.Pid(), "error", err)
+		s.events(event.Event{Time: time.Now(), Kind: event.SentinelExited, Pid: client.Pid(),
+			Message: fmt.Sprintf("takeover engine ended (%v); starting another", err)})
+		for {
+			next, err := s.startEngine()
+			if err == nil {
+				client = next
+				break
+			}
+			s.log.Error("takeover engine does not start", "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(engineRestartPause):
+			}
+		}
+		current := client
+		_ = s.loop.post(func() {
+			s.engine = current
+			s.manager.Reconnect(current)
+		})
+	}
+}

@@ -1,0 +1,19 @@
+// Package takeover is the hot path: it knows which worker guards which
+// binding and which standbys are at hand, and when a worker is doomed it
+// activates a standby with one sendmsg, on the sentinel's own thread.
+//
+// It runs in a small process of its own, started from the same binary, so that
+// neither the scheduler nor the garbage collector of the busy supervisor can
+// hold it up: a goroutine of the supervisor that finds no free P waits 10 ms
+// and more, which is five times the whole failover (docs/ARCHITECTURE.md).
+//
+// The supervisor prepares everything beforehand and sends it as commands: the
+// encoded activation, the listening socket, the epoch. What is left for the
+// moment of a death is a map lookup, a pop from a stack, a sendmsg.
+//
+//	state.go    who stands by, who guards what: a pure step machine
+//	engine.go   its effects: sendmsg, fence, demote
+//	wire.go     commands and events as datagrams
+//	client.go   the supervisor's end
+//	process.go  the process around it
+package takeover
