@@ -1,115 +1,210 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxFDs is how many descriptors may come with one message: listeners and
-// segments of a binding.
-const maxFDs = 64
+// MaxFDs is how many descriptors can travel beside one message.
+const MaxFDs = 64
 
-// Pair returns the two ends of a control socket: the supervisor's, and the one
-// that a worker inherits.
-func Pair() (supervisor, worker *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("control socket: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
-}
+var (
+	// ErrFull is returned by Send if the peer has not read what it was sent
+	// before. The message is not sent.
+	ErrFull = errors.New("control socket full: peer does not read its messages")
+	// ErrTruncatedFDs is returned by Recv if descriptors of a message were
+	// lost: there were more than MaxFDs, or this process has no more room for
+	// them (RLIMIT_NOFILE).
+	ErrTruncatedFDs = errors.New("descriptors of a control message were lost")
+)
 
-// Conn is one end of a control socket. One goroutine may receive while others
-// send.
+// Conn is one end of a control socket. Send may be called by any goroutine at
+// any time, Recv by one at a time.
 type Conn struct {
-	conn *net.UnixConn
-	in   []byte // reused: a message is decoded before the next is received
-	oob  []byte
+	sock *net.UnixConn
+	raw  syscall.RawConn
+	buf  []byte // grows to the largest message seen
+	oob  [maxOOB]byte
 }
 
-// NewConn makes a Conn of a duplicate of f; f stays the caller's.
+// maxOOB is CMSG_SPACE of MaxFDs descriptors: header of 16 bytes, then ints.
+const maxOOB = 16 + 4*MaxFDs
+
+// NewConn returns the connection of a SOCK_SEQPACKET unix socket. As with
+// net.FileConn the descriptor is duplicated: the caller still has to close f,
+// and the peer sees the end when both are closed.
 func NewConn(f *os.File) (*Conn, error) {
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
+	sock, ok := c.(*net.UnixConn)
+	if !ok || sock.LocalAddr().Network() != "unixpacket" {
 		c.Close()
-		return nil, fmt.Errorf("control socket: descriptor is a %T, not a unix socket", c)
+		return nil, fmt.Errorf("control socket: %s is no unix socket of type SOCK_SEQPACKET", f.Name())
 	}
-	// One byte more than allowed tells an oversized datagram from a full one.
-	return &Conn{conn: u, in: make([]byte, MaxMessage+1), oob: make([]byte, unix.CmsgSpace(4*maxFDs))}, nil
-}
-
-// Send sends one datagram with descriptors beside it. It waits for room.
-func (c *Conn) Send(b []byte, fds ...int) error {
-	if len(b) > MaxMessage {
-		return fmt.Errorf("%w: %d bytes", ErrOversized, len(b))
-	}
-	var rights []byte
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
-	}
-	_, _, err := c.conn.WriteMsgUnix(b, rights, nil)
-	return err
-}
-
-// Recv waits for one datagram. The bytes are valid until the next call; the
-// descriptors are close-on-exec and the caller's. An empty datagram is how
-// SOCK_SEQPACKET tells the end, so it is io.EOF; nobody may send one.
-func (c *Conn) Recv() (b []byte, fds []int, err error) {
-	n, oobn, flags, _, err := c.conn.ReadMsgUnix(c.in, c.oob)
+	raw, err := sock.SyscallConn()
 	if err != nil {
-		return nil, nil, err
+		sock.Close()
+		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	fds, err = rights(c.oob[:oobn])
+	return &Conn{sock: sock, raw: raw}, nil
+}
+
+// Send sends one message with descriptors. It never waits: a peer that does
+// not read makes it return ErrFull, one that has closed its end EPIPE.
+func (c *Conn) Send(b []byte, fds ...int) error {
+	switch {
+	case len(b) == 0:
+		return ErrEmpty
+	case len(b) > MaxMessage:
+		return ErrOversized
+	case len(fds) > MaxFDs:
+		return fmt.Errorf("control message with %d descriptors; at most %d can travel", len(fds), MaxFDs)
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	var err error
+	if rawErr := c.raw.Write(func(fd uintptr) bool {
+		err = uninterrupted(func() error {
+			_, err := unix.SendmsgN(int(fd), b, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			return err
+		})
+		return true
+	}); rawErr != nil {
+		return rawErr
+	}
+	if err == unix.EAGAIN {
+		return ErrFull
+	}
+	if err != nil {
+		return fmt.Errorf("control socket: send: %w", err)
+	}
+	return nil
+}
+
+// Recv waits for the next message. b is valid until the next Recv; the
+// descriptors are close-on-exec and belong to the caller.
+//
+// ErrOversized, ErrEmpty and ErrTruncatedFDs concern one message, which is
+// gone; Recv may be called again. io.EOF says that the peer has closed its end
+// and everything it sent was received. An empty message that is followed by
+// nothing but the end counts as the end. After Close the error is
+// net.ErrClosed, past a deadline os.ErrDeadlineExceeded.
+func (c *Conn) Recv() (b []byte, fds []int, err error) {
+	rawErr := c.raw.Read(func(fd uintptr) bool {
+		err = uninterrupted(func() error {
+			b, fds, err = c.recv(int(fd))
+			return err
+		})
+		return err != unix.EAGAIN
+	})
+	if rawErr != nil {
+		return nil, nil, rawErr
+	}
+	return b, fds, err
+}
+
+func (c *Conn) recv(fd int) ([]byte, []int, error) {
+	// The size first: few connections ever see a message of more than some
+	// hundred bytes, and a supervisor has thousands of connections.
+	size, _, err := unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return nil, nil, receiving(err)
+	}
+	if want := min(size, MaxMessage); want > len(c.buf) {
+		c.buf = make([]byte, max(want, 1<<10))
+	}
+	n, oobn, flags, _, err := unix.Recvmsg(fd, c.buf, c.oob[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, nil, receiving(err)
+	}
+	fds, err := rights(c.oob[:oobn])
 	switch {
 	case err != nil:
 	case flags&unix.MSG_CTRUNC != 0:
 		err = ErrTruncatedFDs
-	case flags&unix.MSG_TRUNC != 0 || n > MaxMessage:
+	case size > MaxMessage:
 		err = ErrOversized
-	case n == 0:
+	case n == 0 && hungUp(fd):
 		err = io.EOF
+	case n == 0:
+		err = ErrEmpty
+	default:
+		return c.buf[:n], fds, nil
 	}
-	if err != nil {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-		return nil, nil, err
+	for _, fd := range fds {
+		unix.Close(fd)
 	}
-	return c.in[:n], fds, nil
+	return nil, nil, err
 }
 
-// SetDeadline bounds sends and receives from now on; the zero time lifts it.
-func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+// receiving makes sense of an error. ECONNRESET says only that the peer closed
+// with messages of ours unread, once, before what it had sent: its last words
+// are still to be read.
+func receiving(err error) error {
+	switch err {
+	case unix.EAGAIN, unix.EINTR:
+		return err
+	case unix.ECONNRESET:
+		return unix.EINTR
+	}
+	return fmt.Errorf("control socket: receive: %w", err)
+}
 
-// Close closes this end.
-func (c *Conn) Close() error { return c.conn.Close() }
+func uninterrupted(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
 
-func rights(oob []byte) (fds []int, err error) {
+// rights returns the descriptors in a control buffer.
+func rights(oob []byte) ([]int, error) {
 	if len(oob) == 0 {
 		return nil, nil
 	}
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	for i := range messages {
-		more, err := unix.ParseUnixRights(&messages[i])
+	var all []int
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			return fds, fmt.Errorf("%w: %v", ErrMalformed, err)
+			continue // another kind, which carries no descriptors
 		}
-		fds = append(fds, more...)
+		all = append(all, fds...)
 	}
-	for _, fd := range fds { // net sets MSG_CMSG_CLOEXEC; being sure costs nothing
-		unix.CloseOnExec(fd)
-	}
-	return fds, nil
+	return all, nil
 }
+
+// hungUp tells the end of a connection from an empty datagram: recvmsg returns
+// 0 for both.
+func hungUp(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err != nil || n > 0
+}
+
+// SetDeadline bounds a Recv, present or future. The zero time takes it back.
+func (c *Conn) SetDeadline(t time.Time) error { return c.sock.SetReadDeadline(t) }
+
+// Close ends Recv and frees the descriptor.
+func (c *Conn) Close() error { return c.sock.Close() }
+
+// SyscallConn gives access to the descriptor.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
+
+// File returns a duplicate of the descriptor, which the caller has to close.
+func (c *Conn) File() (*os.File, error) { return c.sock.File() }

@@ -1,0 +1,48 @@
+package control
+
+import (
+	"errors"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Whatever a peer sends, decoding ends with a message or an error, and what is
+// understood means the same when it is sent on.
+
+func FuzzDecodeToWorker(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeToWorker(b)
+		roundTrip(t, b, m, err, DecodeToWorker)
+	})
+}
+
+func FuzzDecodeFromWorker(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeFromWorker(b)
+		roundTrip(t, b, m, err, DecodeFromWorker)
+	})
+}
+
+func roundTrip[M proto.Message](t *testing.T, b []byte, m M, err error, decode func([]byte) (M, error)) {
+	if err != nil {
+		if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrOversized) {
+			t.Fatalf("%q: undocumented error %v", b, err)
+		}
+		return
+	}
+	encoded, err := Encode(m)
+	if errors.Is(err, ErrOversized) {
+		return // written out, some texts are longer
+	}
+	if err != nil {
+		t.Fatalf("%q was understood but cannot be sent: %v", b, err)
+	}
+	again, err := decode(encoded)
+	if err != nil {
+		t.Fatalf("%q, sent on as %q: %v", b, encoded, err)
+	}
+	if !proto.Equal(m, again) {
+		t.Fatalf("%q, sent on as %q, means something else", b, encoded)
+	}
+}
