@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,9 +126,6 @@ func Duration(to *time.Duration, low, high time.Duration) Setter {
 			return fmt.Errorf("%s is not a duration such as 10s", quote(n.Value))
 		}
 		if d < low || d > high {
-			if high == math.MaxInt64 {
-				return fmt.Errorf("%v is less than %v", d, low)
-			}
 			return fmt.Errorf("%v is not between %v and %v", d, low, high)
 		}
 		*to = d

@@ -70,6 +70,12 @@ func (s *Source) Errorf(field, format string, args ...any) error {
 	return &Error{File: s.file, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
+// Has reports whether the file mentions a field.
+func (s *Source) Has(field string) bool {
+	_, ok := s.lines[field]
+	return ok
+}
+
 // ReadFile reads a file into fields. Its error is an *Error, or that of opening
 // the file.
 func ReadFile(file string, fields Fields) (*Source, error) {

@@ -1,0 +1,79 @@
+package observe
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"understudy/internal/event"
+	"understudy/isolation"
+	"understudy/pool"
+	"understudy/sentinel"
+)
+
+// Sources are asked at every scrape. All may be called from any goroutine.
+type Sources struct {
+	Pools    func() []pool.Stats
+	Bindings func() []isolation.Binding
+	Features func() []sentinel.Feature
+	// DroppedEvents and DroppedLogLines count since the start.
+	DroppedEvents   func() uint64
+	DroppedLogLines func() int64
+}
+
+// Metrics is what the supervisor counts, in a registry of its own.
+type Metrics struct {
+	registry      *prometheus.Registry
+	failovers     *prometheus.CounterVec
+	failoverTime  prometheus.Histogram
+	starts        *prometheus.CounterVec
+	startFailures *prometheus.CounterVec
+	repairs       prometheus.Counter
+}
+
+// failoverBuckets is fine around the promise of 2 ms, and reaches up to a cold
+// start. Seconds.
+func failoverBuckets() []float64 {
+	return []float64{.0001, .0002, .0003, .0005, .00075, .001, .0015, .002, .003, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+}
+
+const namespace = "understudy"
+
+// NewMetrics returns the metrics, everything at 0.
+func NewMetrics(sources Sources) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		failovers: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "failovers_total",
+			Help: "Failovers by pattern and by how the active worker died."}, []string{"pattern", "cause"}),
+		failoverTime: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "failover_seconds",
+			Help: "From the death of the active worker to the activation of the next being sent.", Buckets: failoverBuckets()}),
+		starts: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "worker_starts_total",
+			Help: "Workers spawned."}, []string{"pattern"}),
+		startFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "worker_start_failures_total",
+			Help: "Workers that did not become a standby."}, []string{"pattern"}),
+		repairs: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "reconcile_repairs_total",
+			Help: "Differences that reconcile passes found and repaired. 0 in a healthy run."}),
+	}
+	m.registry.MustRegister(m.failovers, m.failoverTime, m.starts, m.startFailures, m.repairs, newSnapshot(sources),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Event is an event.Sink: it counts what the events tell.
+func (m *Metrics) Event(e event.Event) {
+	switch e.Kind {
+	case event.WorkerStarted:
+		m.starts.WithLabelValues(e.Pattern).Inc()
+	case event.StartFailed:
+		m.startFailures.WithLabelValues(e.Pattern).Inc()
+	case event.Failover:
+		m.failovers.WithLabelValues(e.Pattern, e.Facts["cause"]).Inc()
+		if us, err := strconv.ParseFloat(e.Facts["activate_us"], 64); err == nil {
+			m.failoverTime.Observe(us / 1e6)
+		}
+	}
+}
+
+// Repaired counts one difference that a reconcile pass repaired.
+func (m *Metrics) Repaired() { m.repairs.Inc() }
