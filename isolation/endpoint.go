@@ -21,16 +21,16 @@ type endpoint struct {
 	socket  *os.File
 }
 
-// endpointDir is where the sockets of listen: unix are, below the runtime
+// EndpointDir is where the sockets of listen: unix are, below the runtime
 // directory.
-const endpointDir = "e"
+const EndpointDir = "e"
 
 // EndpointPath is where the unix endpoint of a process id is: a name of fixed
 // length, safe for whatever the key holds.
 func EndpointPath(runtimeDir, processID string) string {
 	sum := sha256.Sum256([]byte(processID))
 	name := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:16])[:26])
-	return filepath.Join(runtimeDir, endpointDir, name+".sock")
+	return filepath.Join(runtimeDir, EndpointDir, name+".sock")
 }
 
 // openEndpoint makes the listening socket. again is the address of an earlier
