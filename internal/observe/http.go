@@ -17,6 +17,7 @@ import (
 const (
 	httpTimeout   = 10 * time.Second
 	httpIdle      = time.Minute
+	stopTimeout   = time.Second
 	maxHeader     = 16 << 10
 	maxScrapes    = 4
 	scrapeTimeout = 5 * time.Second
@@ -48,16 +49,63 @@ func HealthHandler(healthy, ready func() error) http.Handler {
 	return mux
 }
 
-// Server is an HTTP server on 127.0.0.1.
-type Server struct {
-	listener net.Listener
-	http     *http.Server
-	ended    chan struct{}
+// Options says where the pages are served, on 127.0.0.1: port 0 takes a free
+// one, -1 turns a page off.
+type Options struct {
+	MetricsPort int
+	HealthPort  int
+	Log         *slog.Logger
 }
 
-// Listen serves a handler on a port of 127.0.0.1; 0 takes a free one, and -1
-// gives a nil server, whose methods do nothing. what names it in errors.
-func Listen(what string, port int, handler http.Handler, log *slog.Logger) (*Server, error) {
+// Pages serves metrics and health over HTTP, each on its own port.
+type Pages struct {
+	metrics, health *server
+}
+
+// Listen opens the ports, so that errors come now. See HealthHandler for
+// healthy and ready.
+func Listen(o Options, m *Metrics, healthy, ready func() error) (*Pages, error) {
+	metrics, err := listen("metrics", o.MetricsPort, m.Handler(), o.Log)
+	if err != nil {
+		return nil, err
+	}
+	health, err := listen("health", o.HealthPort, HealthHandler(healthy, ready), o.Log)
+	if err != nil {
+		metrics.close()
+		return nil, err
+	}
+	return &Pages{metrics: metrics, health: health}, nil
+}
+
+// MetricsAddr and HealthAddr return host:port, or "" of a page that is off.
+func (p *Pages) MetricsAddr() string { return p.metrics.addr() }
+
+// HealthAddr is as MetricsAddr.
+func (p *Pages) HealthAddr() string { return p.health.addr() }
+
+// Serve serves until Stop.
+func (p *Pages) Serve() error {
+	ended := make(chan error, 2)
+	for _, s := range []*server{p.metrics, p.health} {
+		go func() { ended <- s.serve() }()
+	}
+	return errors.Join(<-ended, <-ended)
+}
+
+// Stop ends Serve. Requests under way may finish for a moment.
+func (p *Pages) Stop() {
+	p.metrics.close()
+	p.health.close()
+}
+
+// server is one HTTP server; nil is one that is off.
+type server struct {
+	what     string
+	listener net.Listener
+	http     *http.Server
+}
+
+func listen(what string, port int, handler http.Handler, log *slog.Logger) (*server, error) {
 	if port < 0 {
 		return nil, nil
 	}
@@ -65,33 +113,36 @@ func Listen(what string, port int, handler http.Handler, log *slog.Logger) (*Ser
 	if err != nil {
 		return nil, fmt.Errorf("%s server: %w", what, err)
 	}
-	s := &Server{listener: l, ended: make(chan struct{}), http: &http.Server{
+	return &server{what: what, listener: l, http: &http.Server{
 		Handler: handler, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: httpIdle,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
-	go func() {
-		defer close(s.ended)
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("server ended", "server", what, "error", err)
-		}
-	}()
-	return s, nil
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}, nil
 }
 
-// Addr returns host:port, or "" of a server that is off.
-func (s *Server) Addr() string {
+func (s *server) addr() string {
 	if s == nil {
 		return ""
 	}
 	return s.listener.Addr().String()
 }
 
-// Close stops the server; requests under way may finish until ctx ends.
-func (s *Server) Close(ctx context.Context) {
+func (s *server) serve() error {
+	if s == nil {
+		return nil
+	}
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("%s server: %w", s.what, err)
+	}
+	return nil
+}
+
+func (s *server) close() {
 	if s == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		s.http.Close()
 	}
-	<-s.ended
+	s.listener.Close() // where Serve was never called
 }

@@ -40,8 +40,9 @@ func failoverBuckets() []float64 {
 
 const namespace = "understudy"
 
-// NewMetrics returns the metrics, everything at 0.
-func NewMetrics(sources Sources) *Metrics {
+// NewMetrics returns the metrics, everything at 0. Attach adds those that are
+// counted elsewhere.
+func NewMetrics() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		failovers: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "failovers_total",
@@ -55,13 +56,16 @@ func NewMetrics(sources Sources) *Metrics {
 		repairs: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "reconcile_repairs_total",
 			Help: "Differences that reconcile passes found and repaired. 0 in a healthy run."}),
 	}
-	m.registry.MustRegister(m.failovers, m.failoverTime, m.starts, m.startFailures, m.repairs, newSnapshot(sources),
+	m.registry.MustRegister(m.failovers, m.failoverTime, m.starts, m.startFailures, m.repairs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// Event is an event.Sink: it counts what the events tell.
-func (m *Metrics) Event(e event.Event) {
+// Attach adds what is asked of the sources at every scrape. Call it once.
+func (m *Metrics) Attach(sources Sources) { m.registry.MustRegister(newSnapshot(sources)) }
+
+// Count is an event.Sink: it counts what the events tell.
+func (m *Metrics) Count(e event.Event) {
 	switch e.Kind {
 	case event.WorkerStarted:
 		m.starts.WithLabelValues(e.Pattern).Inc()

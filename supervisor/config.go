@@ -1,0 +1,242 @@
+package supervisor
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"understudy/isolation"
+	"understudy/sentinel"
+)
+
+// Config is what a supervisor is told once. Start from DefaultConfig.
+type Config struct {
+	// GRPCPort is the TCP port of the API on 127.0.0.1; 0 takes a free one.
+	GRPCPort int
+	// PatternsDir holds a folder with a manifest for each pattern.
+	PatternsDir string
+	// DefaultIsolation counts where neither launch nor manifest names a level.
+	DefaultIsolation isolation.Level
+	// RuntimeDir holds the API's socket (api.sock) and the bindings' (e/). It
+	// belongs to one supervisor at a time. Absolute, at most MaxRuntimeDir
+	// bytes.
+	RuntimeDir string
+	// StateDir holds what must outlive a reboot. Absolute.
+	StateDir       string
+	ProcessManager ProcessManager
+	Sentinel       Sentinel
+	// MetricsPort serves /metrics, and HealthPort /healthz and /readyz, on
+	// 127.0.0.1; 0 takes a free port, -1 turns the server off.
+	MetricsPort int
+	HealthPort  int
+	// SentinelExe is the binary that is run with the argument "sentinel" as
+	// the takeover engine: one that calls takeover.Main for it. Empty: the
+	// engine runs in this process, where a busy Go scheduler can delay it.
+	SentinelExe string
+}
+
+// ProcessManager bounds the starting of workers and the checks on them.
+type ProcessManager struct {
+	// ResyncInterval is the time between reconcile passes.
+	ResyncInterval time.Duration
+	BackoffPeriod  BackoffPeriod
+	// MaxConcurrentStarts is how many workers may be starting at once.
+	MaxConcurrentStarts int
+}
+
+// BackoffPeriod bounds the wait after a failed start: Min after the first, up
+// to Max as they go on.
+type BackoffPeriod struct {
+	Min, Max time.Duration
+}
+
+// Sentinel says how deaths are noticed.
+type Sentinel struct {
+	// Realtime asks for real-time priority (SCHED_FIFO); where it is not
+	// permitted, the sentinel runs without.
+	Realtime bool
+	// Source forces a death source by name; "auto" takes the best there is.
+	Source string
+}
+
+// Bounds and defaults of the configuration.
+const (
+	DefaultGRPCPort    = 8982
+	DefaultMetricsPort = 9982
+	DefaultHealthPort  = 9983
+
+	minResync = 100 * time.Millisecond
+	maxResync = time.Hour
+	minWait   = time.Millisecond
+	maxWait   = time.Hour
+	// A lone minimum of the backoff brings its maximum with it.
+	backoffSpread = 64
+	backoffLid    = 5 * time.Minute
+	maxStarts     = 1000
+
+	// socketPathSize is the room in sockaddr_un (unix(7)) without the NUL.
+	socketPathSize = 107
+	// MaxRuntimeDir leaves room for the longest socket below the runtime
+	// directory: /e/, a name of 26 characters, .sock.
+	MaxRuntimeDir = socketPathSize - len("/e/") - 26 - len(".sock")
+)
+
+// DefaultConfig returns a configuration that works for this user as it is.
+func DefaultConfig() Config {
+	runtime := runtimeDir()
+	return Config{
+		GRPCPort:         DefaultGRPCPort,
+		PatternsDir:      "patterns",
+		DefaultIsolation: isolation.LevelNamespace,
+		RuntimeDir:       runtime,
+		StateDir:         stateDir(runtime),
+		ProcessManager: ProcessManager{
+			ResyncInterval:      30 * time.Second,
+			BackoffPeriod:       BackoffPeriod{Min: 100 * time.Millisecond, Max: 30 * time.Second},
+			MaxConcurrentStarts: 4,
+		},
+		Sentinel:    Sentinel{Realtime: true, Source: "auto"},
+		MetricsPort: DefaultMetricsPort,
+		HealthPort:  DefaultHealthPort,
+	}
+}
+
+// runtimeDir is below XDG_RUNTIME_DIR where the session has one (XDG Base
+// Directory Specification), which must then be absolute.
+func runtimeDir() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "understudy")
+	}
+	if os.Geteuid() == 0 {
+		return "/run/understudy"
+	}
+	return "/tmp/understudy-" + strconv.Itoa(os.Geteuid())
+}
+
+func stateDir(runtime string) string {
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "understudy")
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/understudy"
+	}
+	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "understudy")
+	}
+	return filepath.Join(runtime, "state")
+}
+
+// ConfigError says which field of a configuration is wrong and why.
+type ConfigError struct {
+	// Field is the path below "launcher" in the file, such as
+	// "process_manager.resync_interval".
+	Field  string
+	Reason string
+}
+
+func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
+
+// Validate returns a *ConfigError for the first field that is out of range.
+func (c Config) Validate() error {
+	pm := c.ProcessManager
+	for _, err := range []error{
+		checkPort("grpc_port", c.GRPCPort, 0),
+		checkPath("patterns_dir", c.PatternsDir),
+		checkLevel(c.DefaultIsolation),
+		checkRuntimeDir(c.RuntimeDir),
+		checkAbsolute("state_dir", c.StateDir),
+		checkPeriod("process_manager.resync_interval", pm.ResyncInterval, minResync, maxResync),
+		checkPeriod("process_manager.backoff_period.min", pm.BackoffPeriod.Min, minWait, maxWait),
+		checkPeriod("process_manager.backoff_period.max", pm.BackoffPeriod.Max, pm.BackoffPeriod.Min, maxWait),
+		checkStarts(pm.MaxConcurrentStarts),
+		checkSource(c.Sentinel.Source),
+		checkPort("metrics.port", c.MetricsPort, -1),
+		checkPort("health.port", c.HealthPort, -1),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return c.checkPortsDiffer()
+}
+
+func wrong(field, format string, args ...any) error {
+	return &ConfigError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+func checkPort(field string, port, low int) error {
+	if port < low || port > math.MaxUint16 {
+		return wrong(field, "%d is not between %d and %d", port, low, math.MaxUint16)
+	}
+	return nil
+}
+
+func (c Config) checkPortsDiffer() error {
+	seen := map[int]string{}
+	for _, p := range []struct {
+		field string
+		port  int
+	}{{"grpc_port", c.GRPCPort}, {"metrics.port", c.MetricsPort}, {"health.port", c.HealthPort}} {
+		if p.port <= 0 {
+			continue
+		}
+		if other, taken := seen[p.port]; taken {
+			return wrong(p.field, "%d is %s as well", p.port, other)
+		}
+		seen[p.port] = p.field
+	}
+	return nil
+}
+
+func checkPath(field, path string) error {
+	if path == "" {
+		return wrong(field, "must not be empty")
+	}
+	return nil
+}
+
+func checkAbsolute(field, path string) error {
+	if path != "" && !filepath.IsAbs(path) {
+		return wrong(field, "%q must be an absolute path", path)
+	}
+	return checkPath(field, path)
+}
+
+func checkRuntimeDir(path string) error {
+	if len(path) > MaxRuntimeDir {
+		return wrong("runtime_dir", "%q is %d bytes long; at most %d leave room for socket names", path, len(path), MaxRuntimeDir)
+	}
+	return checkAbsolute("runtime_dir", path)
+}
+
+func checkLevel(l isolation.Level) error {
+	if l < isolation.LevelNone || l > isolation.LevelSession {
+		return wrong("default_isolation", "%q is none of none, namespace, session", l)
+	}
+	return nil
+}
+
+func checkSource(name string) error {
+	if _, err := sentinel.ParseSource(name); err != nil {
+		return wrong("sentinel.source", "%s", strings.TrimPrefix(err.Error(), "sentinel: "))
+	}
+	return nil
+}
+
+func checkPeriod(field string, d, low, high time.Duration) error {
+	if d < low || d > high {
+		return wrong(field, "%v is not between %v and %v", d, low, high)
+	}
+	return nil
+}
+
+func checkStarts(n int) error {
+	if n < 1 || n > maxStarts {
+		return wrong("process_manager.max_concurrent_starts", "%d is not between 1 and %d", n, maxStarts)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"understudy/internal/strictyaml"
+	"understudy/isolation"
+)
+
+// LoadConfig reads a configuration file over the defaults:
+//
+//	launcher:
+//	  grpc_port: 8982
+//	  patterns_dir: patterns
+//	  default_isolation: namespace       # none, namespace or session
+//	  runtime_dir: /run/understudy
+//	  state_dir: /var/lib/understudy
+//	  process_manager:
+//	    resync_interval: 30s
+//	    backoff_period: {min: 100ms, max: 30s}   # or the minimum alone
+//	    max_concurrent_starts: 4
+//	  sentinel: {realtime: true, source: auto}
+//	  metrics: {port: 9982}
+//	  health: {port: 9983}
+//
+// sentinel, metrics and health may also stand beside launcher. Relative paths
+// count from the working directory. The error is one line that names the file
+// and, where one is to blame, the line and the field.
+func LoadConfig(file string) (Config, error) {
+	c := DefaultConfig()
+	root := c.sharedFields()
+	launcher := c.launcherFields()
+	for field, set := range c.sharedFields() {
+		launcher[field] = set
+	}
+	root["launcher"] = strictyaml.Mapping(launcher)
+	src, err := strictyaml.ReadFile(file, root)
+	if err != nil {
+		return Config{}, err
+	}
+	for field := range c.sharedFields() {
+		if src.Has(field) && src.Has("launcher."+field) {
+			return Config{}, src.Errorf(field, "is given beside launcher and in it")
+		}
+	}
+	if err := c.absolute(); err != nil {
+		return Config{}, err
+	}
+	var wrong *ConfigError
+	if err := c.Validate(); errors.As(err, &wrong) {
+		field := "launcher." + wrong.Field
+		if src.Has(wrong.Field) { // one of those that stand beside launcher
+			field = wrong.Field
+		}
+		return Config{}, src.Errorf(field, "%s", wrong.Reason)
+	}
+	return c, nil
+}
+
+func (c *Config) launcherFields() strictyaml.Fields {
+	pm := &c.ProcessManager
+	return strictyaml.Fields{
+		"grpc_port":         portField(&c.GRPCPort),
+		"patterns_dir":      strictyaml.String(&c.PatternsDir),
+		"default_isolation": levelField(&c.DefaultIsolation),
+		"runtime_dir":       strictyaml.String(&c.RuntimeDir),
+		"state_dir":         strictyaml.String(&c.StateDir),
+		"process_manager": strictyaml.Mapping(strictyaml.Fields{
+			"resync_interval":       durationField(&pm.ResyncInterval),
+			"backoff_period":        backoffField(&pm.BackoffPeriod),
+			"max_concurrent_starts": strictyaml.Int(&pm.MaxConcurrentStarts, 1, maxStarts),
+		}),
+	}
+}
+
+// sharedFields may stand in launcher or beside it.
+func (c *Config) sharedFields() strictyaml.Fields {
+	return strictyaml.Fields{
+		"sentinel": strictyaml.Mapping(strictyaml.Fields{
+			"realtime": strictyaml.Bool(&c.Sentinel.Realtime),
+			"source":   strictyaml.String(&c.Sentinel.Source),
+		}),
+		"metrics": strictyaml.Mapping(strictyaml.Fields{"port": portField(&c.MetricsPort)}),
+		"health":  strictyaml.Mapping(strictyaml.Fields{"port": portField(&c.HealthPort)}),
+	}
+}
+
+// What a field may be is Validate's business, for flags and files alike; these
+// only look at its type.
+
+func portField(to *int) strictyaml.Setter { return strictyaml.Int(to, math.MinInt, math.MaxInt) }
+
+func durationField(to *time.Duration) strictyaml.Setter {
+	return strictyaml.Duration(to, math.MinInt64, math.MaxInt64)
+}
+
+func levelField(to *isolation.Level) strictyaml.Setter {
+	return func(n *yaml.Node) error {
+		var s string
+		err := strictyaml.OneOf(&s, "none", "namespace", "session")(n)
+		if err == nil {
+			*to, err = isolation.ParseLevel(s)
+		}
+		return err
+	}
+}
+
+func backoffField(to *BackoffPeriod) strictyaml.Setter {
+	return func(n *yaml.Node) error {
+		const notGiven = math.MinInt64
+		b := BackoffPeriod{Min: notGiven, Max: notGiven}
+		read := strictyaml.Mapping(strictyaml.Fields{"min": durationField(&b.Min), "max": durationField(&b.Max)})
+		if strictyaml.IsScalar(n) {
+			read = durationField(&b.Min)
+		}
+		if err := read(n); err != nil {
+			return err
+		}
+		if b.Min != notGiven {
+			*to = BackoffFrom(b.Min)
+		}
+		if b.Max != notGiven {
+			to.Max = b.Max
+		}
+		return nil
+	}
+}
+
+// BackoffFrom completes a backoff of which only the minimum is given: the
+// maximum is 64 times that, and no more than 5 minutes.
+func BackoffFrom(low time.Duration) BackoffPeriod {
+	return BackoffPeriod{Min: low, Max: max(low, min(low*backoffSpread, backoffLid))}
+}
+
+// absolute makes the paths independent of the working directory.
+func (c *Config) absolute() error {
+	for _, path := range []*string{&c.PatternsDir, &c.RuntimeDir, &c.StateDir} {
+		if *path == "" {
+			continue // for Validate to complain about
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return fmt.Errorf("working directory: %w", err)
+		}
+		*path = abs
+	}
+	return nil
+}

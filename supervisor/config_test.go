@@ -1,0 +1,155 @@
+package supervisor_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"understudy/isolation"
+	"understudy/supervisor"
+)
+
+// configFile writes a configuration file and returns its path.
+func configFile(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "understudy.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+func TestDefaultConfigIsValid(t *testing.T) {
+	require.NoError(t, supervisor.DefaultConfig().Validate())
+}
+
+func TestDefaultRuntimeDir(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
+	require.Equal(t, "/run/user/7/understudy", supervisor.DefaultConfig().RuntimeDir)
+	t.Setenv("XDG_RUNTIME_DIR", "not/absolute")
+	require.NotContains(t, supervisor.DefaultConfig().RuntimeDir, "not/absolute")
+}
+
+func TestLoadConfigKeepsDefaults(t *testing.T) {
+	want := supervisor.DefaultConfig()
+	var err error
+	want.PatternsDir, err = filepath.Abs("patterns")
+	require.NoError(t, err)
+	for _, text := range []string{"", "launcher:\n  grpc_port: 8982\n", "launcher: {}\n"} {
+		got, err := supervisor.LoadConfig(configFile(t, text))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+func TestLoadConfigReadsEverything(t *testing.T) {
+	for _, others := range []string{"", "  "} { // beside launcher, and in it
+		c, err := supervisor.LoadConfig(configFile(t, `
+launcher:
+  grpc_port: 0
+  patterns_dir: /p
+  default_isolation: session
+  runtime_dir: /r
+  state_dir: /s
+  process_manager:
+    resync_interval: 1m
+    backoff_period: {min: 1s, max: 2s}
+    max_concurrent_starts: 9
+`+others+`sentinel: {realtime: false, source: pidfd}
+`+others+`metrics: {port: -1}
+`+others+`health: {port: 77}
+`))
+		require.NoError(t, err)
+		require.Equal(t, supervisor.Config{
+			PatternsDir: "/p", DefaultIsolation: isolation.LevelSession, RuntimeDir: "/r", StateDir: "/s",
+			ProcessManager: supervisor.ProcessManager{ResyncInterval: time.Minute,
+				BackoffPeriod: supervisor.BackoffPeriod{Min: time.Second, Max: 2 * time.Second}, MaxConcurrentStarts: 9},
+			Sentinel: supervisor.Sentinel{Source: "pidfd"}, MetricsPort: -1, HealthPort: 77,
+		}, c)
+	}
+}
+
+func TestBackoffPeriodForms(t *testing.T) {
+	for form, want := range map[string]supervisor.BackoffPeriod{
+		"1s":                     {Min: time.Second, Max: 64 * time.Second},
+		"10s":                    {Min: 10 * time.Second, Max: 5 * time.Minute},
+		"10m":                    {Min: 10 * time.Minute, Max: 10 * time.Minute},
+		"{min: 1s}":              {Min: time.Second, Max: 64 * time.Second},
+		"{max: 1m}":              {Min: 100 * time.Millisecond, Max: time.Minute},
+		"{min: 50ms, max: 1m}":   {Min: 50 * time.Millisecond, Max: time.Minute},
+		"{min: 50ms, max: 50ms}": {Min: 50 * time.Millisecond, Max: 50 * time.Millisecond},
+	} {
+		c, err := supervisor.LoadConfig(configFile(t, "launcher: {process_manager: {backoff_period: "+form+"}}\n"))
+		require.NoError(t, err, form)
+		require.Equal(t, want, c.ProcessManager.BackoffPeriod, form)
+	}
+}
+
+func TestLoadConfigNamesFileLineAndField(t *testing.T) {
+	long := "/" + strings.Repeat("x", supervisor.MaxRuntimeDir)
+	for _, tt := range []struct{ name, text, want string }{
+		{"unknown root", "lancher: {}\n", ":1: lancher: unknown field; known are health, launcher, metrics, sentinel"},
+		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are default_isolation, grpc_port, health, metrics, patterns_dir, process_manager, runtime_dir, sentinel, state_dir"},
+		{"unknown field below", "launcher:\n  process_manager:\n    resync: 1s\n", ":3: launcher.process_manager.resync: unknown field; known are backoff_period, max_concurrent_starts, resync_interval"},
+		{"wrong type", "launcher:\n  grpc_port: here\n", `:2: launcher.grpc_port: must be a whole number, not "here"`},
+		{"port quoted", "launcher:\n  grpc_port: \"80\"\n", `:2: launcher.grpc_port: must be a whole number, not "80"`},
+		{"port too high", "launcher:\n  grpc_port: 65536\n", ":2: launcher.grpc_port: 65536 is not between 0 and 65535"},
+		{"grpc cannot be off", "launcher:\n  grpc_port: -1\n", ":2: launcher.grpc_port: -1 is not between 0 and 65535"},
+		{"metrics port", "metrics:\n  port: -2\n", ":2: metrics.port: -2 is not between -1 and 65535"},
+		{"metrics port in launcher", "launcher:\n  metrics:\n    port: -2\n", ":3: launcher.metrics.port: -2 is not between -1 and 65535"},
+		{"given twice", "metrics: {port: 1}\nlauncher:\n  metrics: {port: 2}\n", ":1: metrics: is given beside launcher and in it"},
+		{"one port for two", "launcher:\n  grpc_port: 7000\nhealth:\n  port: 7000\n", ":4: health.port: 7000 is grpc_port as well"},
+		{"isolation", "launcher:\n  default_isolation: tenant\n", `:2: launcher.default_isolation: "tenant" is none of none, namespace, session`},
+		{"no patterns", "launcher:\n  patterns_dir: \"\"\n", ":2: launcher.patterns_dir: must not be empty"},
+		{"runtime dir too long", "launcher:\n  runtime_dir: " + long + "\n", `:2: launcher.runtime_dir: "` + long + `" is 74 bytes long; at most 73 leave room for socket names`},
+		{"duration without unit", "launcher:\n  process_manager:\n    resync_interval: 30\n", `:3: launcher.process_manager.resync_interval: "30" has no unit; write a duration such as 10s`},
+		{"resync too often", "launcher:\n  process_manager:\n    resync_interval: 1ms\n", ":3: launcher.process_manager.resync_interval: 1ms is not between 100ms and 1h0m0s"},
+		{"backoff zero", "launcher:\n  process_manager:\n    backoff_period: 0\n", ":3: launcher.process_manager.backoff_period.min: 0s is not between 1ms and 1h0m0s"},
+		{"backoff upside down", "launcher:\n  process_manager:\n    backoff_period:\n      min: 2s\n      max: 1s\n", ":5: launcher.process_manager.backoff_period.max: 1s is not between 2s and 1h0m0s"},
+		{"no starts", "launcher:\n  process_manager: {max_concurrent_starts: 0}\n", ":2: launcher.process_manager.max_concurrent_starts: 0 is not between 1 and 1000"},
+		{"realtime", "sentinel: {realtime: 1}\n", `:1: sentinel.realtime: must be true or false, not "1"`},
+		{"source", "sentinel: {source: rumour}\n", `:1: sentinel.source: unknown death source "rumour"; there are auto, kernel and pidfd`},
+		{"not YAML", "launcher: {\n", ":1: not YAML: did not find expected node content"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := configFile(t, tt.text)
+			_, err := supervisor.LoadConfig(file)
+			require.EqualError(t, err, file+tt.want)
+		})
+	}
+}
+
+func TestLoadConfigMissingFile(t *testing.T) {
+	_, err := supervisor.LoadConfig("/nowhere/understudy.yaml")
+	require.EqualError(t, err, "open /nowhere/understudy.yaml: no such file or directory")
+}
+
+func TestValidateWantsAbsolutePaths(t *testing.T) {
+	c := supervisor.DefaultConfig()
+	c.RuntimeDir = "run"
+	require.EqualError(t, c.Validate(), `runtime_dir: "run" must be an absolute path`)
+}
+
+// The bound is the one that the endpoints' names need.
+func TestLongestRuntimeDirLeavesRoomForEndpoints(t *testing.T) {
+	dir := "/" + strings.Repeat("x", supervisor.MaxRuntimeDir-1)
+	require.Len(t, isolation.EndpointPath(dir, "ns:a:echo"), 107)
+}
+
+// Whatever a file holds, LoadConfig returns a valid configuration or one line
+// that begins with the file's name.
+func FuzzLoadConfig(f *testing.F) {
+	file := filepath.Join(f.TempDir(), "understudy.yaml")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		require.NoError(t, os.WriteFile(file, data, 0o600))
+		c, err := supervisor.LoadConfig(file)
+		if err != nil {
+			require.True(t, strings.HasPrefix(err.Error(), file+":"), err.Error())
+			require.NotContains(t, err.Error(), "\n")
+			return
+		}
+		require.NoError(t, c.Validate())
+	})
+}
