@@ -1,0 +1,133 @@
+package grpcworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"understudy/worker"
+)
+
+// Options is what a gRPC pattern consists of. Only Register is required.
+type Options struct {
+	// Warm does all work that need not wait for a key. config is the
+	// manifest's.
+	Warm func(ctx context.Context, config map[string]string) error
+	// Register adds the pattern's services, after Warm.
+	Register func(*grpc.Server)
+	// Probe is the canary: it makes a small request of the pattern's own kind
+	// over cc, a connection to the server from inside the process. It is
+	// called once at the end of the warm-up, then for every probe of the
+	// supervisor. By default it asks the health service for an answer.
+	Probe func(ctx context.Context, cc grpc.ClientConnInterface) error
+	// Activate learns the assignment before the first request of a client. It
+	// is on the way of a failover: it should do next to nothing.
+	Activate func(ctx context.Context, a *worker.Assignment) error
+	// Server are options for the server.
+	Server []grpc.ServerOption
+}
+
+// Run is the life of the worker, as with worker.Run.
+func Run(ctx context.Context, o Options) error {
+	if o.Register == nil {
+		return errors.New("grpcworker: Options.Register is not set")
+	}
+	if o.Probe == nil {
+		o.Probe = askHealth
+	}
+	s, err := newServer(o)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return worker.Run(ctx, worker.Pattern{
+		Warm:  s.warm,
+		Probe: func(ctx context.Context) error { return o.Probe(ctx, s.client) },
+		Serve: s.serve,
+	})
+}
+
+// server is a worker's gRPC server and the connection that its canary uses.
+type server struct {
+	options Options
+	grpc    *grpc.Server
+	health  *health.Server
+	inside  *inside
+	client  *grpc.ClientConn
+}
+
+func newServer(o Options) (*server, error) {
+	s := &server{options: o, grpc: grpc.NewServer(o.Server...), health: health.NewServer(), inside: newInside()}
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING) // until it is activated
+	var err error
+	s.client, err = grpc.NewClient("passthrough:///inside",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.inside.dial(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("grpcworker: connection to itself: %w", err)
+	}
+	return s, nil
+}
+
+func (s *server) close() {
+	s.client.Close()
+	s.grpc.Stop()
+	s.inside.Close() // not closed by Stop if it was never served
+}
+
+func (s *server) warm(ctx context.Context, config map[string]string) error {
+	if s.options.Warm != nil {
+		if err := s.options.Warm(ctx, config); err != nil {
+			return err
+		}
+	}
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.options.Register(s.grpc)
+	go s.grpc.Serve(s.inside)
+	if err := s.options.Probe(ctx, s.client); err != nil {
+		return fmt.Errorf("first request: %w", err)
+	}
+	return nil
+}
+
+// askHealth wants an answer of the health service, not a particular one: a
+// standby is not serving.
+func askHealth(ctx context.Context, cc grpc.ClientConnInterface) error {
+	_, err := healthv1.NewHealthClient(cc).Check(ctx, &healthv1.HealthCheckRequest{})
+	return err
+}
+
+func (s *server) serve(ctx context.Context, a *worker.Assignment) error {
+	if s.options.Activate != nil {
+		if err := s.options.Activate(ctx, a); err != nil {
+			return err
+		}
+	}
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
+	served := make(chan error, 1)
+	go func() { served <- s.grpc.Serve(a.Listener()) }()
+	select {
+	case err := <-served:
+		if ctx.Err() == nil {
+			return err
+		}
+	case <-ctx.Done():
+	}
+	s.health.Shutdown()
+	s.client.Close()
+	// A little less than the grace period, for the rest to be told that they
+	// are cut off.
+	bound := time.AfterFunc(a.Grace()*9/10, s.grpc.Stop)
+	defer bound.Stop()
+	s.grpc.GracefulStop()
+	return nil
+}
