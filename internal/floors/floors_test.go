@@ -23,6 +23,7 @@ var floors = [][]string{
 	{"takeover/", "patterns", "worker/", "route/"},
 	{"pool/"},
 	{"isolation/"},
+	{"internal/observe"},
 	{"internal/"},
 	{"supervisor/"},
 	{"patterns/"}, // the programs
@@ -104,7 +105,8 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"worker", "google.golang.org/grpc", true},
 		{"isolation", "google.golang.org/grpc/status", false},
 		{"internal/api", "google.golang.org/grpc/status", true},
-		{"internal/api", "understudy/internal/observe", false},
+		{"internal/api", "understudy/internal/observe", true},
+		{"internal/observe", "understudy/internal/api", false},
 		{"internal/api", "understudy/internal/event", true},
 		{"supervisor", "understudy/internal/api", true},
 		{"cmd/understudyd", "understudy/supervisor", true},

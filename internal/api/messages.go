@@ -1,0 +1,166 @@
+package api
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"understudy/internal/event"
+	"understudy/isolation"
+	"understudy/pool"
+	"understudy/proto/prism/launcher"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/sentinel"
+)
+
+// processState is a binding's state in the launcher's words. A recovering
+// binding runs, though it is not healthy: its address takes connections.
+func processState(s isolation.State) launcher.ProcessState {
+	switch s {
+	case isolation.Starting:
+		return launcher.ProcessState_STATE_STARTING
+	case isolation.Active, isolation.Recovering:
+		return launcher.ProcessState_STATE_RUNNING
+	case isolation.Draining:
+		return launcher.ProcessState_STATE_TERMINATING
+	case isolation.Failed:
+		return launcher.ProcessState_STATE_FAILED
+	case isolation.Gone:
+		return launcher.ProcessState_STATE_TERMINATED
+	}
+	return launcher.ProcessState_STATE_UNSPECIFIED
+}
+
+// uptime is since the worker of now became active.
+func uptime(b isolation.Binding, now time.Time) time.Duration {
+	if b.Pid == 0 || b.Activated.IsZero() {
+		return 0
+	}
+	return now.Sub(b.Activated)
+}
+
+func patternInfo(b isolation.Binding, now time.Time) *launcher.PatternInfo {
+	return &launcher.PatternInfo{
+		PatternName:   b.Pattern,
+		ProcessId:     b.ProcessID,
+		State:         processState(b.State),
+		Address:       b.Address,
+		Healthy:       b.Healthy,
+		UptimeSeconds: int64(uptime(b, now).Seconds()),
+		Namespace:     b.Key.Namespace,
+		SessionId:     b.Key.Session,
+		LastError:     shorten(b.LastError),
+		ErrorCount:    int32(b.Errors),
+		RestartCount:  int32(b.Restarts),
+		Pid:           int32(b.Pid),
+	}
+}
+
+func bindingMessage(b isolation.Binding) *understudyv1.Binding {
+	return &understudyv1.Binding{
+		ProcessId: b.ProcessID,
+		Pattern:   b.Pattern,
+		Key: &understudyv1.Key{Region: b.Key.Region, Namespace: b.Key.Namespace,
+			Session: b.Key.Session, Level: b.Key.Level.String()},
+		State:        b.State.String(),
+		Healthy:      b.Healthy,
+		Address:      b.Address,
+		Epoch:        b.Epoch,
+		Worker:       b.Worker,
+		Pid:          int32(b.Pid),
+		Created:      timestamp(b.Created),
+		Activated:    timestamp(b.Activated),
+		RestartCount: int32(b.Restarts),
+		ErrorCount:   int32(b.Errors),
+		LastError:    shorten(b.LastError),
+		Config:       b.Config,
+	}
+}
+
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func routesUpdate(u isolation.RoutesUpdate) *understudyv1.RoutesUpdate {
+	out := &understudyv1.RoutesUpdate{Full: u.Full, Revision: u.Revision}
+	// Routes carry the monotonic clock; the difference to the wall clock is
+	// that of now.
+	wall, monotonic := time.Now(), sentinel.Now()
+	for _, r := range u.Routes {
+		out.Routes = append(out.Routes, &understudyv1.Route{
+			ProcessId:            r.ProcessID,
+			Pattern:              r.Pattern,
+			Namespace:            r.Key.Namespace,
+			Session:              r.Key.Session,
+			Address:              r.Address,
+			Epoch:                r.Epoch,
+			Pid:                  int32(r.Pid),
+			State:                routeState(r.State),
+			Reason:               routeReason(r.Reason),
+			DeathMonotonicNs:     r.Death,
+			PublishedMonotonicNs: r.Published,
+			Published:            timestamppb.New(wall.Add(time.Duration(r.Published - monotonic))),
+		})
+	}
+	return out
+}
+
+// routeState is a binding's state as proxies see it. The address of a failed
+// binding is closed, so for them it is gone.
+func routeState(s isolation.State) understudyv1.RouteState {
+	switch s {
+	case isolation.Active:
+		return understudyv1.RouteState_ROUTE_STATE_ACTIVE
+	case isolation.Starting, isolation.Recovering:
+		return understudyv1.RouteState_ROUTE_STATE_WAITING
+	}
+	return understudyv1.RouteState_ROUTE_STATE_GONE
+}
+
+func routeReason(r isolation.Reason) understudyv1.RouteReason {
+	switch r {
+	case isolation.ReasonLaunch:
+		return understudyv1.RouteReason_ROUTE_REASON_LAUNCH
+	case isolation.ReasonFailover:
+		return understudyv1.RouteReason_ROUTE_REASON_FAILOVER
+	case isolation.ReasonTerminate:
+		return understudyv1.RouteReason_ROUTE_REASON_TERMINATE
+	case isolation.ReasonFailed:
+		return understudyv1.RouteReason_ROUTE_REASON_FAILED
+	}
+	return understudyv1.RouteReason_ROUTE_REASON_UNSPECIFIED
+}
+
+func eventMessage(e event.Event, dropped uint64) *understudyv1.Event {
+	return &understudyv1.Event{
+		Time:          timestamp(e.Time),
+		Kind:          string(e.Kind),
+		Pattern:       e.Pattern,
+		ProcessId:     e.ProcessID,
+		Worker:        e.Worker,
+		Pid:           int32(e.Pid),
+		Epoch:         e.Epoch,
+		Message:       shorten(e.Message),
+		DroppedBefore: dropped,
+		Facts:         e.Facts,
+	}
+}
+
+func poolMessage(p pool.Stats) *understudyv1.Pool {
+	return &understudyv1.Pool{
+		Pattern:            p.Pattern,
+		SparesMin:          int32(p.Min),
+		SparesMax:          int32(p.Max),
+		Standby:            int32(p.Standby),
+		Starting:           int32(p.Starting),
+		Active:             int32(p.Active),
+		Draining:           int32(p.Draining),
+		StartedTotal:       p.Started,
+		StartFailuresTotal: p.StartFailures,
+		LastError:          shorten(p.LastError),
+		BackoffMs:          p.Backoff.Milliseconds(),
+	}
+}

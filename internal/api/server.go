@@ -1,0 +1,169 @@
+// Package api is the supervisor's gRPC face: prism.launcher.PatternLauncher and
+// understudy.v1.Supervisor, with health and reflection, on one TCP port of
+// 127.0.0.1 and on a unix socket. It translates; what is asked for is done by
+// Core.
+//
+//	server.go      the server and its bounds
+//	launcher.go    the launcher's service
+//	supervisor.go  the supervisor's service
+//	status.go      errors to status codes
+//	messages.go    bindings, routes, events and pools to messages
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"understudy/internal/observe"
+	"understudy/isolation"
+	"understudy/pool"
+	"understudy/proto/prism/launcher"
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+// Core does what the services are asked for. All of *isolation.Manager's
+// methods but Status, whose errors stand there.
+type Core interface {
+	Acquire(ctx context.Context, r isolation.AcquireRequest) (isolation.Binding, error)
+	Release(ctx context.Context, processID string, o isolation.ReleaseOptions) error
+	Lookup(processID string) (isolation.Binding, bool)
+	List() []isolation.Binding
+	Watch(pattern string) *isolation.Watcher
+	Signal(ctx context.Context, processID string, sig unix.Signal) (pid int, err error)
+	Pools() []pool.Stats
+	Status() *understudyv1.SupervisorStatus
+}
+
+// Options says where the API is served.
+type Options struct {
+	// Port on 127.0.0.1; 0 takes a free one.
+	Port int
+	// Socket is the path of the unix socket. What lies there is replaced: the
+	// caller holds the lock on its directory.
+	Socket string
+	Log    *slog.Logger
+}
+
+// Bounds on what clients may take.
+const (
+	// maxRequest is the size of a request: a launch's config is the largest
+	// part of any, at most 32 KiB.
+	maxRequest = 256 << 10
+	// maxResponse is the size of a response: some thousand bindings.
+	maxResponse = 64 << 20
+	// maxConnections is for TCP and for the unix socket, each.
+	maxConnections = 1024
+	// maxStreams is the calls at once on one connection.
+	maxStreams = 1024
+
+	connectTimeout = 5 * time.Second
+	// A client that vanished is found after pingAfter and pingTimeout.
+	pingAfter   = 15 * time.Second
+	pingTimeout = 5 * time.Second
+	// minPing is how often clients may ping us.
+	minPing = time.Second
+	// stopTimeout is for calls under way when the server stops.
+	stopTimeout = 2 * time.Second
+)
+
+// Server serves the API from Listen to Stop.
+type Server struct {
+	grpc    *grpc.Server
+	health  *health.Server
+	tcp     net.Listener
+	unix    net.Listener
+	socket  string
+	closing context.Context
+	close   context.CancelFunc
+}
+
+// Listen opens the port and the socket, so that errors come now. Connections
+// wait until Serve.
+func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
+	tcp, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)))
+	if err != nil {
+		return nil, fmt.Errorf("API: %w", err)
+	}
+	socket, err := listenUnix(o.Socket)
+	if err != nil {
+		tcp.Close()
+		return nil, fmt.Errorf("API: %w", err)
+	}
+	s := &Server{tcp: tcp, unix: socket, socket: o.Socket, health: health.NewServer(), grpc: grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxSendMsgSize(maxResponse),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(connectTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+	)}
+	s.closing, s.close = context.WithCancel(context.Background())
+	launcher.RegisterPatternLauncherServer(s.grpc, &launcherService{core: core, begun: time.Now()})
+	understudyv1.RegisterSupervisorServer(s.grpc, &supervisorService{core: core, events: events, closing: s.closing})
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	for name := range s.grpc.GetServiceInfo() {
+		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	}
+	reflection.Register(s.grpc)
+	return s, nil
+}
+
+// listenUnix makes a socket that only this user can connect to. The mode is
+// set on the socket before bind gives it a name (unix_bind in the kernel's
+// net/unix/af_unix.c takes it from there), so there is no moment without it.
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, failed)
+	}}
+	return lc.Listen(context.Background(), "unix", path)
+}
+
+// Addr is the TCP address as host:port.
+func (s *Server) Addr() string { return s.tcp.Addr().String() }
+
+// Socket is the path of the unix socket.
+func (s *Server) Socket() string { return s.socket }
+
+// Serve serves until Stop, or until one of the listeners fails.
+func (s *Server) Serve() error {
+	ended := make(chan error, 2)
+	for _, l := range []net.Listener{s.tcp, s.unix} {
+		go func() { ended <- s.grpc.Serve(netutil.LimitListener(l, maxConnections)) }()
+	}
+	err := <-ended
+	s.Stop()
+	return errors.Join(err, <-ended)
+}
+
+// Stop ends the streams, lets other calls under way finish for a moment, and
+// closes the listeners.
+func (s *Server) Stop() {
+	s.health.Shutdown()
+	s.close()
+	hard := time.AfterFunc(stopTimeout, s.grpc.Stop)
+	defer hard.Stop()
+	s.grpc.GracefulStop()
+	s.tcp.Close() // where Serve was never called
+	s.unix.Close()
+}

@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"understudy/internal/observe"
+	"understudy/isolation"
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+// maxSignal is SIGRTMAX (signal(7)).
+const maxSignal = 64
+
+// supervisorService is understudy.v1.Supervisor.
+type supervisorService struct {
+	understudyv1.UnimplementedSupervisorServer
+	core    Core
+	events  *observe.Hub
+	closing context.Context // done when streams must end
+}
+
+// streamContext ends with the stream or with the server, whichever is first.
+func (s *supervisorService) streamContext(stream grpc.ServerStream) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	stop := context.AfterFunc(s.closing, func() { cancel(isolation.ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// ended is the status of a stream that next ended with err.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return toStatus(err)
+}
+
+// WatchRoutes implements understudyv1.SupervisorServer.
+func (s *supervisorService) WatchRoutes(r *understudyv1.WatchRoutesRequest, stream grpc.ServerStreamingServer[understudyv1.RoutesUpdate]) error {
+	ctx, cancel := s.streamContext(stream)
+	defer cancel()
+	w := s.core.Watch(r.GetPattern())
+	defer w.Close()
+	for {
+		u, err := w.Next(ctx)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		if err := stream.Send(routesUpdate(u)); err != nil {
+			return err
+		}
+	}
+}
+
+// WatchEvents implements understudyv1.SupervisorServer.
+func (s *supervisorService) WatchEvents(_ *understudyv1.WatchEventsRequest, stream grpc.ServerStreamingServer[understudyv1.Event]) error {
+	ctx, cancel := s.streamContext(stream)
+	defer cancel()
+	sub, err := s.events.Subscribe()
+	if err != nil {
+		return toStatus(err)
+	}
+	defer sub.Close()
+	// Tells the client that from here on it misses nothing.
+	if err := stream.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
+	for {
+		e, dropped, err := sub.Next(ctx)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		if err := stream.Send(eventMessage(e, dropped)); err != nil {
+			return err
+		}
+	}
+}
+
+// ListPools implements understudyv1.SupervisorServer.
+func (s *supervisorService) ListPools(context.Context, *understudyv1.ListPoolsRequest) (*understudyv1.ListPoolsResponse, error) {
+	out := &understudyv1.ListPoolsResponse{}
+	for _, p := range s.core.Pools() {
+		out.Pools = append(out.Pools, poolMessage(p))
+	}
+	return out, nil
+}
+
+// GetBinding implements understudyv1.SupervisorServer.
+func (s *supervisorService) GetBinding(_ context.Context, r *understudyv1.GetBindingRequest) (*understudyv1.Binding, error) {
+	b, ok := s.core.Lookup(r.GetProcessId())
+	if !ok {
+		return nil, unknown(r.GetProcessId())
+	}
+	return bindingMessage(b), nil
+}
+
+// ListBindings implements understudyv1.SupervisorServer.
+func (s *supervisorService) ListBindings(context.Context, *understudyv1.ListBindingsRequest) (*understudyv1.ListBindingsResponse, error) {
+	out := &understudyv1.ListBindingsResponse{}
+	for _, b := range s.core.List() {
+		out.Bindings = append(out.Bindings, bindingMessage(b))
+	}
+	return out, nil
+}
+
+// SignalWorker implements understudyv1.SupervisorServer.
+func (s *supervisorService) SignalWorker(ctx context.Context, r *understudyv1.SignalWorkerRequest) (*understudyv1.SignalWorkerResponse, error) {
+	if r.GetSignal() < 1 || r.GetSignal() > maxSignal {
+		return nil, invalid("signal", "%d is not between 1 and %d", r.GetSignal(), maxSignal)
+	}
+	pid, err := s.core.Signal(ctx, r.GetProcessId(), unix.Signal(r.GetSignal()))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &understudyv1.SignalWorkerResponse{Pid: int32(pid)}, nil
+}
+
+// GetStatus implements understudyv1.SupervisorServer.
+func (s *supervisorService) GetStatus(context.Context, *understudyv1.GetStatusRequest) (*understudyv1.SupervisorStatus, error) {
+	return s.core.Status(), nil
+}
