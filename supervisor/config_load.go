@@ -49,7 +49,7 @@ func LoadConfig(file string) (Config, error) {
 			return Config{}, src.Errorf(field, "is given beside launcher and in it")
 		}
 	}
-	if err := c.absolute(); err != nil {
+	if err := c.MakeAbsolute(); err != nil {
 		return Config{}, err
 	}
 	var wrong *ConfigError
@@ -138,8 +138,8 @@ func BackoffFrom(low time.Duration) BackoffPeriod {
 	return BackoffPeriod{Min: low, Max: max(low, min(low*backoffSpread, backoffLid))}
 }
 
-// absolute makes the paths independent of the working directory.
-func (c *Config) absolute() error {
+// MakeAbsolute makes the paths independent of the working directory.
+func (c *Config) MakeAbsolute() error {
 	for _, path := range []*string{&c.PatternsDir, &c.RuntimeDir, &c.StateDir} {
 		if *path == "" {
 			continue // for Validate to complain about

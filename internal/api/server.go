@@ -25,10 +25,12 @@ import (
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"understudy/internal/observe"
 	"understudy/isolation"
@@ -57,7 +59,8 @@ type Options struct {
 	// Socket is the path of the unix socket. What lies there is replaced: the
 	// caller holds the lock on its directory.
 	Socket string
-	Log    *slog.Logger
+	// Log gets the calls that end with Internal.
+	Log *slog.Logger
 }
 
 // Bounds on what clients may take.
@@ -110,6 +113,7 @@ func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
 		grpc.MaxSendMsgSize(maxResponse),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectTimeout),
+		grpc.UnaryInterceptor(logInternal(o.Log)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	)}
@@ -122,6 +126,17 @@ func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
 	}
 	reflection.Register(s.grpc)
 	return s, nil
+}
+
+// logInternal logs what the client's request is not to blame for.
+func logInternal(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, r any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		a, err := next(ctx, r)
+		if status.Code(err) == codes.Internal {
+			log.Warn("call failed", "method", info.FullMethod, "error", err)
+		}
+		return a, err
+	}
 }
 
 // listenUnix makes a socket that only this user can connect to. The mode is

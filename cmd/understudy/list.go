@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+func (c *cli) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the bindings",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.call(cmd.Context(), "listing", func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				a, err := understudyv1.NewSupervisorClient(conn).ListBindings(ctx, &understudyv1.ListBindingsRequest{})
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(a)
+				}
+				return c.printBindings(a.GetBindings(), time.Now())
+			})
+		},
+	}
+}
+
+func (c *cli) printBindings(bindings []*understudyv1.Binding, now time.Time) error {
+	var rows [][]string
+	for _, b := range bindings {
+		up := "-"
+		if b.GetPid() != 0 {
+			up = since(b.GetActivated(), now)
+		}
+		rows = append(rows, []string{b.GetPattern(), b.GetProcessId(), b.GetState(), yesNo(b.GetHealthy()), up,
+			number(b.GetPid()), number(b.GetEpoch()), b.GetAddress()})
+	}
+	return table(c.stdout, "PATTERN|PROCESS ID|STATE|HEALTHY|UPTIME|PID|EPOCH|ADDRESS", rows)
+}
+
+func (c *cli) poolsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "pools",
+		Short: "Show the spares of every pattern",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.call(cmd.Context(), "listing", func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				a, err := understudyv1.NewSupervisorClient(conn).ListPools(ctx, &understudyv1.ListPoolsRequest{})
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(a)
+				}
+				return c.printPools(a.GetPools())
+			})
+		},
+	}
+}
+
+func (c *cli) printPools(pools []*understudyv1.Pool) error {
+	var rows [][]string
+	for _, p := range pools {
+		trouble := p.GetLastError()
+		if p.GetBackoffMs() > 0 {
+			trouble = fmt.Sprintf("next start in %v: %s", time.Duration(p.GetBackoffMs())*time.Millisecond, trouble)
+		}
+		rows = append(rows, []string{p.GetPattern(), fmt.Sprintf("%d..%d", p.GetSparesMin(), p.GetSparesMax()),
+			fmt.Sprint(p.GetStandby()), fmt.Sprint(p.GetStarting()), fmt.Sprint(p.GetActive()), fmt.Sprint(p.GetDraining()),
+			fmt.Sprint(p.GetStartedTotal()), fmt.Sprint(p.GetStartFailuresTotal()), trouble})
+	}
+	return table(c.stdout, "PATTERN|SPARES|STANDBY|STARTING|ACTIVE|DRAINING|STARTED|FAILED|LAST ERROR", rows)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+func (c *cli) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "status [ID]",
+		Short:             "Show one binding, or how the supervisor runs",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.completeBindings,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), "asking", func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				client := understudyv1.NewSupervisorClient(conn)
+				if len(args) == 0 {
+					s, err := client.GetStatus(ctx, &understudyv1.GetStatusRequest{})
+					switch {
+					case err != nil:
+						return err
+					case c.json:
+						return c.printJSON(s)
+					}
+					return c.printStatus(s)
+				}
+				b, err := client.GetBinding(ctx, &understudyv1.GetBindingRequest{ProcessId: args[0]})
+				switch {
+				case err != nil:
+					return err
+				case c.json:
+					return c.printJSON(b)
+				}
+				return c.printBinding(b, time.Now())
+			})
+		},
+	}
+}
+
+func (c *cli) printBinding(b *understudyv1.Binding, now time.Time) error {
+	var config []string
+	for _, k := range slices.Sorted(maps.Keys(b.GetConfig())) {
+		config = append(config, k+"="+b.GetConfig()[k])
+	}
+	return facts(c.stdout, [][2]string{
+		{"process id", b.GetProcessId()},
+		{"pattern", b.GetPattern()},
+		{"isolation", b.GetKey().GetLevel()},
+		{"namespace", b.GetKey().GetNamespace()},
+		{"session", b.GetKey().GetSession()},
+		{"state", b.GetState()},
+		{"healthy", yesNo(b.GetHealthy())},
+		{"address", b.GetAddress()},
+		{"epoch", number(b.GetEpoch())},
+		{"worker", b.GetWorker()},
+		{"pid", number(b.GetPid())},
+		{"created", since(b.GetCreated(), now) + " ago"},
+		{"active for", since(b.GetActivated(), now)},
+		{"restarts", fmt.Sprint(b.GetRestartCount())},
+		{"errors", fmt.Sprint(b.GetErrorCount())},
+		{"last error", b.GetLastError()},
+		{"config", strings.Join(config, " ")},
+	}...)
+}
+
+func (c *cli) printStatus(s *understudyv1.SupervisorStatus) error {
+	err := facts(c.stdout, [][2]string{
+		{"version", s.GetVersion()},
+		{"pid", number(s.GetPid())},
+		{"uptime", (time.Duration(s.GetUptimeSeconds()) * time.Second).String()},
+		{"bindings", fmt.Sprint(s.GetBindings())},
+		{"workers", fmt.Sprint(s.GetWorkers())},
+		{"standbys", fmt.Sprint(s.GetStandbys())},
+		{"repairs", fmt.Sprint(s.GetReconcileRepairs())},
+	}...)
+	if err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, f := range s.GetFeatures() {
+		rows = append(rows, []string{f.GetName(), f.GetInUse(), yesNo(f.GetBest()), f.GetWhy()})
+	}
+	fmt.Fprintln(c.stdout)
+	return table(c.stdout, "FEATURE|IN USE|BEST|WHY NOT THE BETTER ONE", rows)
+}

@@ -1,0 +1,142 @@
+// Command understudyd is the supervisor: flags, configuration file, signals
+// and exit codes. The supervisor itself is package supervisor.
+//
+// It prints one line on stdout when it is ready to serve, and logs to stderr.
+// SIGTERM and SIGINT stop it with every worker; a second one ends it at once
+// and leaves the workers. Exit codes: 0 stopped, 1 failed, 2 not understood
+// (flags, configuration).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"understudy/supervisor"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	context.AfterFunc(ctx, stop) // the next signal ends the process
+	// A reader of our log that goes away must not take us with it. Notify, not
+	// Ignore: what is ignored stays so in the workers.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "understudyd:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// usageError marks what a person has to correct before trying again.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		return 2
+	}
+	return 1
+}
+
+// run is the program, until ctx ends.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	cmd := command(stdout)
+	cmd.SetArgs(args)
+	return cmd.ExecuteContext(ctx)
+}
+
+func command(stdout io.Writer) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "understudyd",
+		Short: "Hot-standby supervisor: keeps a warm spare for every worker, and the same address answering",
+		Long: `understudyd keeps warm spare processes for each pattern, binds each isolation
+key to one active process, and has a spare answering on the same address when
+that process dies.
+
+Settings come from --config FILE and from flags; flags win.`,
+		Example:           "  understudyd --patterns-dir patterns\n  understudyd --config /etc/understudy/understudy.yaml",
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown argument %q; see understudyd --help", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.config(cmd.Flags())
+			if err != nil {
+				return usageError{err}
+			}
+			log, err := newLogger(os.Stderr, o.logLevel)
+			if err != nil {
+				return usageError{err}
+			}
+			s, err := supervisor.New(cfg, log)
+			if err != nil {
+				return usageError{err}
+			}
+			return supervise(cmd.Context(), s, stdout)
+		},
+	}
+	cmd.SetOut(stdout)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	o.register(cmd.Flags())
+	return cmd
+}
+
+// supervise runs s and says when it is ready: on stdout, and to the service
+// manager that started us, if one did (sd_notify(3)).
+func supervise(ctx context.Context, s *supervisor.Supervisor, stdout io.Writer) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.Ready():
+	}
+	a := s.Addrs()
+	fmt.Fprintf(stdout, "understudyd ready grpc=%s unix=%s metrics=%s health=%s\n", a.GRPC, a.Unix, orOff(a.Metrics), orOff(a.Health))
+	// No service manager is no error, and one that does not listen is its own
+	// affair.
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	_, _ = daemon.SdNotify(true, daemon.SdNotifyStopping)
+	return <-ended
+}
+
+func orOff(addr string) string {
+	if addr == "" {
+		return "off"
+	}
+	return addr
+}
+
+// version is what the build knows of the module's version.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"understudy/isolation"
+	"understudy/supervisor"
+)
+
+// options is what the flags say. Each key of the configuration file has one.
+type options struct {
+	file     string
+	logLevel string
+	cfg      supervisor.Config
+}
+
+func (o *options) register(f *pflag.FlagSet) {
+	o.cfg = supervisor.DefaultConfig()
+	c := &o.cfg
+	f.StringVar(&o.file, "config", "", "configuration file (YAML, root key launcher)")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.IntVar(&c.GRPCPort, "grpc-port", c.GRPCPort, "port of the API on 127.0.0.1; 0 takes a free one")
+	f.StringVar(&c.PatternsDir, "patterns-dir", c.PatternsDir, "directory with a folder for each pattern")
+	f.Var((*levelValue)(&c.DefaultIsolation), "default-isolation", "level where neither launch nor manifest names one: none, namespace or session")
+	f.StringVar(&c.RuntimeDir, "runtime-dir", c.RuntimeDir, "directory of the sockets")
+	f.StringVar(&c.StateDir, "state-dir", c.StateDir, "directory of what must outlive a reboot")
+	f.DurationVar(&c.ProcessManager.ResyncInterval, "resync-interval", c.ProcessManager.ResyncInterval, "time between reconcile passes")
+	f.Var((*backoffValue)(&c.ProcessManager.BackoffPeriod), "backoff-period", "wait after a failed start: the least, or least..most")
+	f.IntVar(&c.ProcessManager.MaxConcurrentStarts, "max-concurrent-starts", c.ProcessManager.MaxConcurrentStarts, "workers that may be starting at once")
+	f.BoolVar(&c.Sentinel.Realtime, "sentinel-realtime", c.Sentinel.Realtime, "ask for real-time priority for the noticing of deaths")
+	f.StringVar(&c.Sentinel.Source, "sentinel-source", c.Sentinel.Source, "force a death source by name; auto takes the best there is")
+	f.IntVar(&c.MetricsPort, "metrics-port", c.MetricsPort, "port of /metrics on 127.0.0.1; 0 takes a free one, -1 turns it off")
+	f.IntVar(&c.HealthPort, "health-port", c.HealthPort, "port of /healthz and /readyz on 127.0.0.1; 0 takes a free one, -1 turns them off")
+}
+
+// config is the file's configuration with the flags given laid over it.
+func (o *options) config(f *pflag.FlagSet) (supervisor.Config, error) {
+	if o.file != "" {
+		given := map[string]string{}
+		f.Visit(func(flag *pflag.Flag) { given[flag.Name] = flag.Value.String() })
+		var err error
+		if o.cfg, err = supervisor.LoadConfig(o.file); err != nil {
+			return supervisor.Config{}, err
+		}
+		for name, value := range given { // the flags' variables lie in o.cfg
+			if err := f.Set(name, value); err != nil {
+				return supervisor.Config{}, err
+			}
+		}
+	}
+	if err := o.cfg.MakeAbsolute(); err != nil {
+		return supervisor.Config{}, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return supervisor.Config{}, fmt.Errorf("own executable: %w", err)
+	}
+	o.cfg.SentinelExe = exe
+	return o.cfg, o.cfg.Validate()
+}
+
+// levelValue is a flag that takes an isolation level.
+type levelValue isolation.Level
+
+func (v *levelValue) String() string { return isolation.Level(*v).String() }
+func (v *levelValue) Type() string   { return "level" }
+
+func (v *levelValue) Set(s string) error {
+	l, err := isolation.ParseLevel(s)
+	if err == nil && l == isolation.LevelUnspecified {
+		err = errors.New("must not be empty")
+	}
+	*v = levelValue(l)
+	return err
+}
+
+// backoffValue is a flag that takes a backoff as "100ms" or "100ms..30s".
+type backoffValue supervisor.BackoffPeriod
+
+func (v *backoffValue) String() string { return v.Min.String() + ".." + v.Max.String() }
+func (v *backoffValue) Type() string   { return "duration" }
+
+func (v *backoffValue) Set(s string) error {
+	least, most, both := strings.Cut(s, "..")
+	low, err := time.ParseDuration(least)
+	if err != nil {
+		return err
+	}
+	*v = backoffValue(supervisor.BackoffFrom(low))
+	if both {
+		v.Max, err = time.ParseDuration(most)
+	}
+	return err
+}
