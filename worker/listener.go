@@ -5,79 +5,66 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
-	"syscall"
+
+	"understudy/internal/control"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/worker/heir"
 )
 
-// listener is a passed socket. It says when the first Accept is called, and
-// enters what it accepts with the heir.
+// listener is a passed socket. It tells when Accept is called first, and has
+// the heir know what it accepts.
 type listener struct {
 	net.Listener
-	session *session
-	first   sync.Once
-	ready   func()
-}
-
-func (s *session) listen(fd int, ready func()) (net.Listener, error) {
-	f := os.NewFile(uintptr(fd), "listener")
-	defer f.Close()
-	l, err := net.FileListener(f)
-	if err != nil {
-		return nil, fmt.Errorf("passed socket: %w", err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // the address is the supervisor's
-	}
-	return &listener{Listener: l, session: s, ready: ready}, nil
+	heir  *heir.Heir // nil without one
+	first sync.Once
+	begin func() // nil if nobody wants to know
 }
 
 // Accept waits for the next connection.
 func (l *listener) Accept() (net.Conn, error) {
-	// Beside Accept, not before it: the supervisor's ear is not on the way of
-	// the connections that wait.
-	l.first.Do(func() { go l.ready() })
+	l.first.Do(l.begin)
 	c, err := l.Listener.Accept()
-	if err != nil || l.session.heir == nil {
+	if err != nil || l.heir == nil {
 		return c, err
 	}
-	fd := descriptor(c)
-	l.session.heir.Track(fd)
-	return &conn{Conn: c, heir: l.session.heir, fd: fd}, nil
+	return track(c, l.heir), nil
 }
 
-// conn is an accepted connection that the heir will shut down if we die.
-type conn struct {
-	net.Conn
-	heir   tracker
-	fd     int
-	closed atomic.Bool
-}
-
-type tracker interface {
-	Track(fd int)
-	Untrack(fd int)
-}
-
-// Close closes the connection. The heir must forget it before the kernel can
-// give its number to another.
-func (c *conn) Close() error {
-	if c.closed.CompareAndSwap(false, true) {
-		c.heir.Untrack(c.fd)
+// listen makes the listeners of an activation out of its descriptors, all of
+// which are used up. begin is called at the first Accept of the first one.
+func listen(m *understudyv1.Activate, fds []int, h *heir.Heir, begin func()) (ls []net.Listener, err error) {
+	defer func() {
+		closeAll(fds)
+		if err != nil {
+			closeListeners(ls)
+		}
+	}()
+	if len(m.Listeners) == 0 {
+		return nil, fmt.Errorf("%w: activation without a listener", control.ErrMalformed)
 	}
-	return c.Conn.Close()
+	if want := len(m.Listeners) + len(m.Segments); len(fds) != want {
+		return nil, fmt.Errorf("%w: activation with %d descriptors instead of %d", control.ErrMalformed, len(fds), want)
+	}
+	for i, described := range m.Listeners {
+		f := os.NewFile(uintptr(fds[0]), described.Name)
+		fds = fds[1:]
+		l, err := net.FileListener(f) // a duplicate
+		f.Close()
+		if err != nil {
+			return ls, fmt.Errorf("listener %q: %w", described.Name, err)
+		}
+		if i > 0 {
+			begin = func() {}
+		}
+		ls = append(ls, &listener{Listener: l, heir: h, begin: begin})
+	}
+	return ls, nil
 }
 
-// descriptor is the number of a connection's descriptor, -1 for none.
-func descriptor(c net.Conn) int {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return -1
+// closeListeners leaves the sockets to whoever else has them: the supervisor,
+// and the next worker.
+func closeListeners(ls []net.Listener) {
+	for _, l := range ls {
+		l.Close()
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return -1
-	}
-	fd := -1
-	_ = raw.Control(func(n uintptr) { fd = int(n) })
-	return fd
 }

@@ -3,44 +3,53 @@
 //
 // A program's main calls Run with a Pattern. The process is then started by
 // understudyd, warms up, and waits as a standby; one day it is activated and
-// serves on the listener it is handed, until it is drained or dies.
+// serves on the listener it is handed, until it is drained or dies. Package
+// grpcworker does the rest of it for gRPC servers.
 package worker
 
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
+	"understudy/internal/control"
 	understudyv1 "understudy/proto/understudy/v1"
 )
 
-// Pattern is what a pattern program does.
+// Pattern is what a pattern program does. Only Serve is required.
 type Pattern struct {
 	// Warm does all work that need not wait for a key: load, allocate,
-	// connect, rehearse. config is the manifest's. Optional.
+	// connect, rehearse. config is the manifest's. Its context ends if the
+	// worker is not wanted any more; nobody waits for its return then.
 	Warm func(ctx context.Context, config map[string]string) error
 	// Probe is a canary: it does in small what a request does, and fails or
-	// hangs when a request would. Optional. It runs one at a time.
+	// hangs when a request would. It runs one at a time, on standby and beside
+	// Serve, never before Warm has returned.
 	Probe func(ctx context.Context) error
 	// Serve answers on a.Listener() until ctx ends, then finishes what it has
-	// begun, within a.Grace(), and returns.
+	// begun, within a.Grace(), and returns. Its listeners are closed when ctx
+	// ends, and net.ErrClosed is then no failure. To return before that is one.
 	Serve func(ctx context.Context, a *Assignment) error
 }
 
 // Assignment is what a standby learns when it is activated.
 type Assignment struct {
-	// ProcessID is the stable name of the binding; Epoch rises each time
-	// another worker becomes active for it.
+	// ProcessID is the stable name of the binding.
 	ProcessID string
 	Pattern   string
-	Epoch     uint64
-	Key       Key
+	// Epoch rises each time another worker becomes active for the binding.
+	Epoch uint64
+	Key   Key
 	// Config is the manifest's, overlaid with the launch request's.
 	Config map[string]string
-	// Listeners are the sockets to accept on; the binding's endpoint is first.
+	// Listeners are the sockets to accept on, at least one: the binding's
+	// endpoint is the first. The supervisor learns that the worker is active
+	// when Accept is called on that one.
 	Listeners []net.Listener
 
-	session *session
+	grace   atomic.Int64
+	control *control.Conn
 }
 
 // Key is what the binding isolates, as far as its level looks at it.
@@ -53,15 +62,26 @@ type Key struct {
 // Listener is the binding's endpoint.
 func (a *Assignment) Listener() net.Listener { return a.Listeners[0] }
 
-// Grace is how long Serve may take to return once its context has ended.
-func (a *Assignment) Grace() time.Duration { return time.Duration(a.session.grace.Load()) }
+// Grace is how long Serve may take to return, from the end of its context. It
+// is known then, not before.
+func (a *Assignment) Grace() time.Duration { return time.Duration(a.grace.Load()) }
 
-// CloseControl cuts the worker off from its supervisor, which then ends it.
-// It is there for tests of just that.
-func (a *Assignment) CloseControl() { a.session.conn.Close() }
+// CloseControl cuts the worker off from its supervisor, as a worker that has
+// gone wrong would, while it goes on serving. The supervisor then ends it.
+func (a *Assignment) CloseControl() error { return a.control.Close() }
 
-func assignment(m *understudyv1.Activate, s *session) *Assignment {
-	return &Assignment{ProcessID: m.ProcessId, Pattern: m.Pattern, Epoch: m.Epoch, Config: m.Config, session: s,
-		Key: Key{Region: m.GetKey().GetRegion(), Namespace: m.GetKey().GetNamespace(),
-			Session: m.GetKey().GetSession(), Level: m.GetKey().GetLevel()}}
+func newAssignment(m *understudyv1.Activate, c *control.Conn) *Assignment {
+	return &Assignment{
+		ProcessID: m.ProcessId,
+		Pattern:   m.Pattern,
+		Epoch:     m.Epoch,
+		Key: Key{
+			Region:    m.GetKey().GetRegion(),
+			Namespace: m.GetKey().GetNamespace(),
+			Session:   m.GetKey().GetSession(),
+			Level:     m.GetKey().GetLevel(),
+		},
+		Config:  m.Config,
+		control: c,
+	}
 }

@@ -1,0 +1,213 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"understudy/internal/control"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/worker/heir"
+)
+
+const (
+	// defaultGrace is the grace period where nobody gives one: on SIGTERM, and
+	// in a drain that does not say.
+	defaultGrace = 5 * time.Second
+	// lastWait is how long after its grace period Serve is still waited for.
+	lastWait = time.Second
+)
+
+// life is what a worker is doing. All of it belongs to one goroutine, the loop
+// in run; the pattern's functions run in others.
+type life struct {
+	pattern Pattern
+	config  map[string]string
+	heir    *heir.Heir
+	log     *slog.Logger
+	link    *link
+
+	ctx    context.Context
+	probes prober
+	warmed chan error // of Warm
+	served chan error // of Serve
+
+	isWarm     bool
+	early      *understudyv1.Probe // came before the end of the warm-up
+	assignment *Assignment         // nil until activated
+	stop       context.CancelFunc  // ends Serve's context
+	draining   bool
+	drained    bool
+	alone      bool             // drained means over: nobody is going to say retire
+	overdue    <-chan time.Time // end of the grace period
+	over       bool
+}
+
+// begin starts the warm-up.
+func (l *life) begin(ctx context.Context) {
+	l.ctx = ctx
+	l.probes = newProber(ctx, l.pattern.Probe)
+	l.warmed, l.served = make(chan error, 1), make(chan error, 1)
+	go func() {
+		var err error
+		if l.pattern.Warm != nil {
+			err = l.pattern.Warm(ctx, l.config)
+		}
+		if err == nil {
+			if err := rehearse(l.heir); err != nil { // a sandbox may forbid it
+				l.log.Info("activation was not rehearsed; the first will be slower", "error", err)
+			}
+		}
+		l.warmed <- err
+	}()
+}
+
+func (l *life) warm(err error) error {
+	if err != nil {
+		return fmt.Errorf("warm-up: %w", err)
+	}
+	l.isWarm = true
+	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Ready{
+		Ready: &understudyv1.Ready{Protocol: Protocol, HeirPid: int32(l.heir.Pid())}}})
+	if l.early != nil {
+		l.probes.start(l.early.Id)
+	}
+	return nil
+}
+
+// receive obeys the supervisor. A standby that did not understand a message
+// gives up, as it may have been the activation: another one can have it then,
+// at once. An active worker has clients, and goes on.
+func (l *life) receive(in incoming) error {
+	if in.err != nil {
+		if l.assignment != nil || errors.Is(in.err, control.ErrUnknown) {
+			l.log.Warn("message of the supervisor is ignored", "error", in.err)
+			closeAll(in.fds)
+			return nil
+		}
+		return fmt.Errorf("supervisor sent: %w", in.err)
+	}
+	if m := in.message.GetActivate(); m != nil {
+		return l.activate(m, in.fds)
+	}
+	closeAll(in.fds)
+	switch m := in.message.Message.(type) {
+	case *understudyv1.ToWorker_Probe:
+		l.probe(m.Probe)
+	case *understudyv1.ToWorker_Drain:
+		l.drain(time.Duration(m.Drain.GraceMs) * time.Millisecond)
+	case *understudyv1.ToWorker_Retire:
+		l.over = true
+	}
+	return nil
+}
+
+// activate is on the way of a failover: whatever can be done before or after
+// is not done here.
+func (l *life) activate(m *understudyv1.Activate, fds []int) error {
+	if !l.isWarm || l.assignment != nil {
+		closeAll(fds)
+		return l.receive(incoming{err: fmt.Errorf("%w: activation of a worker that is no standby", control.ErrMalformed)})
+	}
+	a := newAssignment(m, l.link.conn)
+	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
+		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
+	var err error
+	// Beside Accept, not before it: connections are waiting.
+	if a.Listeners, err = listen(m, fds, l.heir, func() { go l.link.send(active) }); err != nil {
+		return fmt.Errorf("activate %s: %w", a.ProcessID, err)
+	}
+	l.assignment = a
+	var ctx context.Context
+	ctx, l.stop = context.WithCancel(l.ctx)
+	go func() { l.served <- l.pattern.Serve(ctx, a) }()
+	return nil
+}
+
+func (l *life) probe(m *understudyv1.Probe) {
+	switch {
+	case !l.isWarm:
+		l.early = m
+	case l.draining: // the canary may find the door closed
+		l.answer(result{id: m.Id})
+	default:
+		l.probes.start(m.Id)
+	}
+}
+
+func (l *life) answer(r result) {
+	answer := &understudyv1.ProbeResult{Id: r.id, Ok: r.err == nil}
+	if !answer.Ok {
+		answer.Error = valid(r.err.Error())
+	}
+	if l.assignment != nil {
+		answer.ProcessId, answer.Epoch = l.assignment.ProcessID, l.assignment.Epoch
+	}
+	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_ProbeResult{ProbeResult: answer}})
+}
+
+// drain has Serve finish; a worker that serves nobody is finished.
+func (l *life) drain(grace time.Duration) {
+	if l.assignment == nil {
+		l.over = true
+		return
+	}
+	if l.draining {
+		return
+	}
+	if grace <= 0 {
+		grace = defaultGrace
+	}
+	l.draining = true
+	l.assignment.grace.Store(int64(grace))
+	l.overdue = time.After(grace + lastWait)
+	closeListeners(l.assignment.Listeners)
+	l.stop()
+}
+
+// ended is the end of Serve.
+func (l *life) ended(err error) error {
+	if l.draining && (errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)) {
+		err = nil
+	}
+	if err == nil && !l.draining {
+		err = errors.New("returned without having been asked to")
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", l.assignment.ProcessID, err)
+	}
+	l.drained, l.overdue = true, nil
+	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Drained{Drained: &understudyv1.Drained{}}})
+	l.over = l.alone
+	return nil
+}
+
+// terminate is SIGTERM: drain, then end. Whoever says it twice means it.
+func (l *life) terminate() {
+	again := l.draining && l.alone
+	l.alone = true
+	l.drain(0)
+	l.over = l.over || l.drained || again
+}
+
+// abandoned: the supervisor is gone. A standby is of no use to anybody then;
+// an active worker has clients.
+func (l *life) abandoned() {
+	l.alone = true
+	switch {
+	case l.assignment == nil || l.drained:
+		l.over = true
+	case !l.draining:
+		l.log.Warn("supervisor is gone; serving on", "process_id", l.assignment.ProcessID, "epoch", l.assignment.Epoch)
+	}
+}
+
+// valid makes any text fit for a message.
+func valid(text string) string {
+	const most = 8 << 10
+	return strings.ToValidUTF8(text[:min(len(text), most)], "\uFFFD")
+}
