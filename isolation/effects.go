@@ -12,6 +12,10 @@ import (
 	"understudy/takeover"
 )
 
+// deadlineSlack is how much longer a binding waits than a start may take: what
+// the pool has to say of a start that failed is the better error.
+const deadlineSlack = 500 * time.Millisecond
+
 // apply takes one step of a binding and does what follows from it.
 func (m *Manager) apply(e *entry, in input) {
 	wasWaiting := e.phase.waiting
@@ -114,7 +118,7 @@ func (m *Manager) startDeadline(e *entry) {
 		e.deadline.Stop()
 	}
 	var t *time.Timer
-	t = time.AfterFunc(e.manifest.StartTimeout, func() {
+	t = time.AfterFunc(e.manifest.StartTimeout+deadlineSlack, func() {
 		_ = m.post(func() {
 			if e.deadline == t {
 				m.apply(e, input{kind: inDeadline})
@@ -180,7 +184,7 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 	case takeover.Notice:
 		if w := m.keeper.Worker(ev.Worker); w != nil {
 			if e := m.bindings[w.ProcessID]; e != nil {
-				m.doomed(e, ev)
+				m.dead(e, inDoomed, ev.Worker)
 			}
 		}
 	default:

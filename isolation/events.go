@@ -38,6 +38,9 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	if failover {
 		m.emit(e, event.Failover, fmt.Sprintf("%s is active at epoch %d", e.nameOf(w), ev.Epoch), failoverFacts(ev, waited))
 	}
+	if e.early.worker == ev.Worker && e.early.epoch == ev.Epoch {
+		m.serving(e, e.early)
+	}
 	if w == nil { // activated and dead before we heard of it
 		m.apply(e, input{kind: inExited, worker: ev.Worker})
 	}
@@ -98,15 +101,16 @@ func (m *Manager) spent(e *entry) bool {
 	return budget.Max > 0 && len(e.deaths) >= budget.Max
 }
 
-// doomed takes the engine's notice of a dying worker. Only a binding without
-// a plan decides anything by it: its crash budget is spent.
-func (m *Manager) doomed(e *entry, ev takeover.Event) {
-	if ev.Worker == e.phase.worker && !e.phase.armed && m.spent(e) {
+// dead tells a binding of its worker's death, whoever saw it first: the engine
+// or the reaper. Only a binding without a plan decides anything by it: its
+// crash budget is spent.
+func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
+	if w == e.phase.worker && !e.phase.armed && e.phase.state != Draining && m.spent(e) {
 		budget := e.manifest.CrashBudget
 		e.until = time.Now().Add(budget.Window)
 		e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths)+1, budget.Window)
 	}
-	m.apply(e, input{kind: inDoomed, worker: ev.Worker})
+	m.apply(e, input{kind: kind, worker: w})
 }
 
 func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) {
@@ -118,12 +122,21 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 		// An engine that is gone had activated it.
 		m.activated(e, takeover.Event{Worker: w.ID, Binding: e.id, Dead: e.phase.worker, Epoch: epoch, Seen: sentinel.Now(), Sent: sentinel.Now()})
 	}
-	first := !e.phase.everServed
-	m.apply(e, input{kind: inServing, worker: w.ID, epoch: epoch})
-	if first && e.phase.everServed {
-		m.emit(e, event.Launched, fmt.Sprintf("%s is active at epoch %d", w.Name, epoch), nil)
+	in := input{kind: inServing, worker: w.ID, epoch: epoch}
+	if epoch > e.phase.epoch {
+		e.early = in // the worker was quicker than the engine's event
+	} else {
+		m.serving(e, in)
 	}
 	m.settle(w)
+}
+
+func (m *Manager) serving(e *entry, in input) {
+	first := !e.phase.everServed
+	m.apply(e, in)
+	if first && e.phase.everServed {
+		m.emit(e, event.Launched, fmt.Sprintf("active at epoch %d", in.epoch), nil)
+	}
 }
 
 func (m *Manager) workerReady(w *pool.Worker) { m.settle(w) }
@@ -133,7 +146,7 @@ func (m *Manager) workerExited(w *pool.Worker, cause string) {
 		if e.phase.state != Draining {
 			e.LastError = fmt.Sprintf("worker %s (pid %d): %s", w.Name, w.Pid, cause)
 		}
-		m.apply(e, input{kind: inExited, worker: w.ID})
+		m.dead(e, inExited, w.ID)
 	}
 	m.settle(w)
 }

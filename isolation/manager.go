@@ -75,6 +75,7 @@ type entry struct {
 	failure  error     // why the last launch or recovery failed
 	waiting  time.Time // since when it waits for a worker
 	death    int64     // kernel's time of the last death
+	early    input     // a worker's word that it serves, come before the engine's
 }
 
 // endedEpochs remembers the last epoch of bindings that ended: a binding made

@@ -130,11 +130,14 @@ func step(p phase, in input) (phase, []output) {
 		}
 		return broken(p)
 	case inExited:
-		if in.worker != p.worker {
+		if in.worker != p.worker || p.state == Failed {
 			return p, nil
 		}
 		p.worker, p.serving = 0, false
-		if p.state == Draining && !p.disarming {
+		switch {
+		case p.state != Draining && !p.armed:
+			return broken(p)
+		case p.state == Draining && !p.disarming:
 			return gone(p)
 		}
 		return p, nil

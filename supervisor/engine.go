@@ -53,7 +53,6 @@ func (s *Supervisor) startEngine() (*takeover.Client, error) {
 }
 
 func (s *Supervisor) handleEngine(e takeover.Event) {
-	s.engineDropped = e.Dropped
 	switch e.Kind {
 	case takeover.Pong:
 		s.pongs++
@@ -67,11 +66,11 @@ func (s *Supervisor) handleEngine(e takeover.Event) {
 // keepEngine starts another engine when one has ended, and tells it
 // everything. In between, deaths are noticed by nobody but the reaper, and the
 // bindings they hit fail over when the new engine knows of them.
-func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) {
+func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return client.Close()
 		case <-client.Done():
 		}
 		err := client.Close()
@@ -87,13 +86,14 @@ func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) {
 			s.log.Error("takeover engine does not start", "error", err)
 			select {
 			case <-ctx.Done():
-				return
+				return nil
 			case <-time.After(engineRestartPause):
 			}
 		}
 		current := client
 		_ = s.loop.post(func() {
 			s.engine = current
+			s.pings, s.pongs = 0, 0
 			s.manager.Reconnect(current)
 		})
 	}

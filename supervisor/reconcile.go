@@ -46,7 +46,7 @@ func (s *Supervisor) reconcileOnce() {
 
 // repaired counts one difference between what was and what should have been.
 func (s *Supervisor) repaired(what string) {
-	s.repairs++
+	s.repairs.Add(1)
 	s.metrics.Repaired()
 	s.events(event.Event{Time: time.Now(), Kind: event.Repaired, Message: what})
 }

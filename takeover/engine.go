@@ -181,7 +181,7 @@ func (e *engine) handle(c command, fds []int) {
 			e.doom(c.worker, h, cause{signal: int32(unix.SIGKILL), seen: sentinel.Now()})
 		}
 	case opForget:
-		e.state.forget(c.worker)
+		e.state.forget(c.worker, cause{seen: sentinel.Now()})
 		e.release(c.worker)
 	case opPing:
 		e.post(Event{Kind: Pong})

@@ -263,14 +263,9 @@ func (s *state) sendFailed(w WorkerID, p *plan) {
 	s.fire(p)
 }
 
-// forget drops a worker that was reaped.
-func (s *state) forget(w WorkerID) {
-	st := s.workers[w]
-	if st == nil {
-		return
-	}
-	if st.standby {
-		s.leave(w, st)
-	}
+// forget drops a worker that was reaped. The word of its end may come before
+// the sentinel's own notice of its death, so it counts as one.
+func (s *state) forget(w WorkerID, c cause) {
+	s.doom(w, c)
 	delete(s.workers, w)
 }

@@ -100,7 +100,7 @@ func (m *model) check(t *rapid.T) {
 		if fired && waiting[b] != 1 {
 			t.Fatalf("binding %d lost its plan: its guard %d is dead and it waits %d times", b, g, waiting[b])
 		}
-		if !fired && m.s.workers[g].guards != b {
+		if st := m.s.workers[g]; !fired && (st == nil || st.guards != b) {
 			t.Fatalf("binding %d lost its guard %d", b, g)
 		}
 	}
@@ -166,6 +166,13 @@ func TestStateAgainstModel(t *testing.T) {
 				delete(m.offered, w)
 				if m.s.doom(w, cause{signal: 9}) != first {
 					t.Fatalf("death of %d was counted wrongly", w)
+				}
+			},
+			"forget": func(t *rapid.T) {
+				if w := worker.Draw(t, "w"); w != 0 {
+					m.dead[w] = true
+					delete(m.offered, w)
+					m.s.forget(w, cause{})
 				}
 			},
 			"next send fails": func(*rapid.T) { m.sendFail = true },

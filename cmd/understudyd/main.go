@@ -99,6 +99,7 @@ Settings come from --config FILE and from flags; flags win.`,
 	cmd.SetOut(stdout)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	o.register(cmd.Flags())
+	cmd.AddCommand(sentinelCommand())
 	return cmd
 }
 

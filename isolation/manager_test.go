@@ -1,0 +1,400 @@
+package isolation
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"understudy/internal/event"
+	"understudy/patterns"
+	"understudy/pool"
+	"understudy/sentinel"
+	"understudy/takeover"
+	"understudy/worker"
+)
+
+// TestMain lets the test binary be the pattern program too: started by the
+// pool, it is a real worker that tells each connection who answers.
+func TestMain(m *testing.M) {
+	if os.Getenv("UNDERSTUDY_CONTROL_FD") != "" {
+		if err := worker.Run(context.Background(), worker.Pattern{Warm: warm, Serve: serve}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func warm(_ context.Context, config map[string]string) error {
+	switch config["die"] {
+	case "exit":
+		fmt.Println("cannot find my model")
+		os.Exit(3)
+	case "error":
+		return fmt.Errorf("no model")
+	case "hang":
+		select {}
+	}
+	return nil
+}
+
+func serve(ctx context.Context, a *worker.Assignment) error {
+	if a.Config["silent"] != "" {
+		select {}
+	}
+	stop := context.AfterFunc(ctx, func() { a.Listener().Close() })
+	defer stop()
+	for {
+		c, err := a.Listener().Accept()
+		if err != nil {
+			return nil
+		}
+		fmt.Fprintf(c, "%d %s %d %s\n", os.Getpid(), a.ProcessID, a.Epoch, a.Config["mark"])
+		go func() {
+			_, _ = io.Copy(io.Discard, c)
+			c.Close()
+		}()
+	}
+}
+
+// house is a manager with its loop, its engine and its reaper, and the events
+// that it told.
+type house struct {
+	*Manager
+	t      *testing.T
+	dir    string
+	queue  chan func()
+	engine *takeover.Client
+	reaper *sentinel.Sentinel
+	events chan event.Event
+}
+
+func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "iso") // t.TempDir is too long for a socket's path
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, EndpointDir), 0o700))
+	h := &house{t: t, dir: dir, queue: make(chan func(), 256), events: make(chan event.Event, 4096)}
+	h.reaper, err = sentinel.New(sentinel.Options{Source: sentinel.SourcePidfd})
+	require.NoError(t, err)
+	go func() { _ = h.reaper.Run(func() {}) }()
+	ended := make(chan struct{})
+	post := func(f func()) error {
+		select {
+		case h.queue <- f:
+			return nil
+		case <-ended:
+			return ErrClosed
+		}
+	}
+	h.engine, err = takeover.Start(takeover.Options{}, func(e takeover.Event) {
+		_ = post(func() { h.HandleEngine(e) })
+	})
+	require.NoError(t, err)
+	log := slog.New(slog.NewTextHandler(logTo(), nil))
+	h.Manager = NewManager(Config{RuntimeDir: dir, DefaultLevel: LevelNamespace,
+		Event: func(e event.Event) { h.events <- e },
+		Pool:  pool.Config{MaxConcurrentStarts: 4, BackoffMin: 10 * time.Millisecond, BackoffMax: time.Second, Log: log},
+	}, post, h.reaper, h.engine)
+	stopping := false
+	go func() {
+		defer close(ended)
+		for f := range h.queue {
+			f()
+			if stopping && h.Idle() {
+				return
+			}
+		}
+	}()
+	require.NoError(t, post(func() {
+		for _, m := range manifests {
+			h.Keeper().AddPattern(m)
+		}
+	}))
+	t.Cleanup(func() {
+		_ = post(func() { stopping = true; h.Stop() })
+		<-ended
+		require.NoError(t, h.engine.Close())
+		h.reaper.Close()
+		<-h.reaper.Done()
+		os.RemoveAll(dir)
+	})
+	return h
+}
+
+func manifest(name string, change func(m *patterns.Manifest)) *patterns.Manifest {
+	exe, _ := os.Executable()
+	m := &patterns.Manifest{Name: name, Dir: filepath.Dir(exe), Program: exe, Contract: "sdk", Listen: "unix",
+		Config: map[string]string{"mark": name},
+		// The race detector's way of ending takes a second otherwise.
+		Environment: map[string]string{"GORACE": "atexit_sleep_ms=0", "UNDERSTUDY_NO_HEIR": os.Getenv("NOHEIR")},
+		Spares: patterns.Spares{Min: 1, Max: 2}, StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
+		Probe: patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second}}
+	if change != nil {
+		change(m)
+	}
+	return m
+}
+
+func (h *house) acquire(pattern, namespace string) Binding {
+	h.t.Helper()
+	b, err := h.Acquire(h.ctx(), AcquireRequest{Pattern: pattern, Key: Key{Namespace: namespace}})
+	require.NoError(h.t, err)
+	return b
+}
+
+func (h *house) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	h.t.Cleanup(cancel)
+	return ctx
+}
+
+// waitFor waits for an event.
+func (h *house) waitFor(kind event.Kind, processID string) event.Event {
+	h.t.Helper()
+	late := time.After(30 * time.Second)
+	for {
+		select {
+		case e := <-h.events:
+			if e.Kind == kind && (processID == "" || e.ProcessID == processID) {
+				return e
+			}
+		case <-late:
+			h.t.Fatalf("no event %s for %q", kind, processID)
+		}
+	}
+}
+
+// waitForSpare waits until the first pattern has a standby.
+func (h *house) waitForSpare() {
+	h.t.Helper()
+	for h.Pools()[0].Standby == 0 {
+		h.waitFor(event.WorkerReady, "")
+	}
+}
+
+// ask connects to a binding and returns what its worker says of itself.
+func ask(t *testing.T, address string) (pid int, processID string, epoch uint64, mark string) {
+	t.Helper()
+	network, addr := "tcp", address
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		network, addr = "unix", path
+	}
+	c, err := net.Dial(network, addr)
+	require.NoError(t, err, "a connection was refused")
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	require.NoError(t, err)
+	_, err = fmt.Sscan(line, &pid, &processID, &epoch, &mark)
+	require.NoError(t, err, line)
+	return pid, processID, epoch, mark
+}
+
+func TestAnotherWorkerAnswersAtTheSameAddress(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Listen = network }))
+			b := h.acquire("a", "acme")
+			require.Equal(t, "ns:acme:a", b.ProcessID)
+			require.Equal(t, Active, b.State)
+			pid, id, epoch, _ := ask(t, b.Address)
+			require.Equal(t, b.Pid, pid)
+			require.Equal(t, b.ProcessID, id)
+			require.Equal(t, uint64(1), epoch)
+			for want := uint64(2); want <= 4; want++ {
+				h.waitForSpare()
+				require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+				next, _, epoch, _ := ask(t, b.Address)
+				if next == pid { // accepted by the dying worker in its last microseconds
+					next, _, epoch, _ = ask(t, b.Address)
+				}
+				require.NotEqual(t, pid, next)
+				require.Equal(t, want, epoch)
+				pid = next
+				e := h.waitFor(event.Failover, b.ProcessID)
+				require.Equal(t, "false", e.Facts["cold"])
+			}
+			after, ok := h.Lookup(b.ProcessID)
+			require.True(t, ok)
+			require.Equal(t, 3, after.Restarts)
+			require.Equal(t, b.Address, after.Address)
+		})
+	}
+}
+
+func TestConcurrentLaunchesOfOneKeyGiveOneProcess(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Spares = patterns.Spares{Min: 3, Max: 3} }))
+	const n = 32
+	got := make(chan Binding, n)
+	for range n {
+		go func() {
+			b, err := h.Acquire(context.Background(), AcquireRequest{Pattern: "a", Key: Key{Namespace: "acme"}})
+			if err != nil {
+				b.LastError = err.Error()
+			}
+			got <- b
+		}()
+	}
+	first := <-got
+	require.Empty(t, first.LastError)
+	for range n - 1 {
+		b := <-got
+		require.Empty(t, b.LastError)
+		require.Equal(t, first.Pid, b.Pid)
+	}
+	require.Len(t, h.List(), 1)
+}
+
+func TestTwoPatternsInOneNamespaceAreTwoBindings(t *testing.T) {
+	h := newHouse(t, manifest("a", nil), manifest("b", nil))
+	a, b := h.acquire("a", "acme"), h.acquire("b", "acme")
+	require.NotEqual(t, a.ProcessID, b.ProcessID)
+	_, _, _, mark := ask(t, a.Address)
+	require.Equal(t, "a", mark)
+	_, _, _, mark = ask(t, b.Address)
+	require.Equal(t, "b", mark)
+}
+
+func TestWithoutStandbyConnectionsWaitForAColdStart(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Spares = patterns.Spares{} }))
+	b := h.acquire("a", "acme") // no spare: a cold launch
+	pid, _, _, _ := ask(t, b.Address)
+	require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+	e := h.waitFor(event.NoStandby, b.ProcessID)
+	require.Equal(t, b.ProcessID, e.ProcessID)
+	next, _, epoch, _ := ask(t, b.Address)
+	require.NotEqual(t, pid, next)
+	require.Equal(t, uint64(2), epoch)
+}
+
+func TestReleaseEndsWorkerAndAddress(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		t.Run(fmt.Sprintf("force=%v", force), func(t *testing.T) {
+			h := newHouse(t, manifest("a", nil))
+			b := h.acquire("a", "acme")
+			w := h.Watch("")
+			defer w.Close()
+			u, err := w.Next(h.ctx())
+			require.NoError(t, err)
+			require.True(t, u.Full)
+			require.Len(t, u.Routes, 1)
+			require.NoError(t, h.Release(h.ctx(), b.ProcessID, ReleaseOptions{Force: force}))
+			u, err = w.Next(h.ctx())
+			require.NoError(t, err)
+			require.Equal(t, Gone, u.Routes[0].State)
+			require.ErrorIs(t, unix.Kill(b.Pid, 0), unix.ESRCH)
+			_, err = os.Stat(strings.TrimPrefix(b.Address, "unix://"))
+			require.ErrorIs(t, err, os.ErrNotExist)
+			_, ok := h.Lookup(b.ProcessID)
+			require.False(t, ok)
+			require.ErrorIs(t, h.Release(h.ctx(), b.ProcessID, ReleaseOptions{}), ErrUnknownBinding)
+
+			again := h.acquire("a", "acme")
+			require.Greater(t, again.Epoch, b.Epoch, "an epoch went back")
+			require.Equal(t, b.Address, again.Address)
+		})
+	}
+}
+
+func TestStartThatFailsSaysWhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(m *patterns.Manifest)
+		step   pool.Step
+		says   []string
+	}{
+		"exits":       {func(m *patterns.Manifest) { m.Config["die"] = "exit" }, pool.StepHandshake, []string{"exited with code 3", "cannot find my model"}},
+		"gives up":    {func(m *patterns.Manifest) { m.Config["die"] = "error" }, pool.StepHandshake, []string{"warm-up: no model", "exited with code 1"}},
+		"never ready": {func(m *patterns.Manifest) { m.Config["die"] = "hang"; m.StartTimeout = 300 * time.Millisecond }, pool.StepHandshake, []string{"not ready within 300ms"}},
+		"no program":  {func(m *patterns.Manifest) { m.Program = "/does/not/exist" }, pool.StepSpawn, []string{"/does/not/exist", "no such file"}},
+		"speaks no protocol": {func(m *patterns.Manifest) { m.Program, m.Args = "/bin/sh", []string{"-c", "echo hello >&3; sleep 30"}; m.GracePeriod = 0 },
+			pool.StepHandshake, []string{"malformed"}},
+		"floods stdout": {func(m *patterns.Manifest) {
+			m.Program, m.Args = "/bin/sh", []string{"-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 4"}
+		}, pool.StepHandshake, []string{"exited with code 4", "line 19999"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			good := manifest("good", nil)
+			h := newHouse(t, manifest("bad", c.change), good)
+			_, err := h.Acquire(h.ctx(), AcquireRequest{Pattern: "bad", Key: Key{Namespace: "acme"}})
+			var start *pool.StartError
+			require.ErrorAs(t, err, &start)
+			require.Equal(t, c.step, start.Step)
+			for _, s := range c.says {
+				require.ErrorContains(t, err, s)
+			}
+			require.NotContains(t, err.Error(), "\n", "one line")
+			b := h.acquire("good", "acme") // nothing else is disturbed
+			require.True(t, b.State == Active)
+		})
+	}
+}
+
+func TestStandbyThatNeverServesIsReplaced(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.StartTimeout = time.Second }))
+	_, err := h.Acquire(h.ctx(), AcquireRequest{Pattern: "a", Key: Key{Namespace: "acme"}, Config: map[string]string{"silent": "1"}})
+	require.Error(t, err)
+	require.ErrorContains(t, err, "ns:acme:a")
+}
+
+func TestCrashBudgetQuarantinesOneKeyOnly(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.CrashBudget = patterns.CrashBudget{Max: 3, Window: time.Minute} }))
+	other := h.acquire("a", "globex")
+	b := h.acquire("a", "acme")
+	for i := range 4 {
+		pid, err := h.Signal(h.ctx(), b.ProcessID, unix.SIGKILL)
+		require.NoError(t, err)
+		if i < 3 {
+			h.waitFor(event.Failover, b.ProcessID)
+			next, ok := h.Lookup(b.ProcessID)
+			require.True(t, ok)
+			require.NotEqual(t, pid, next.Pid)
+		}
+	}
+	e := h.waitFor(event.BindingFailed, b.ProcessID)
+	require.Contains(t, e.Message, "crash budget")
+	_, err := h.Acquire(h.ctx(), AcquireRequest{Pattern: "a", Key: Key{Namespace: "acme"}})
+	require.ErrorIs(t, err, ErrQuarantined)
+	pid, _, epoch, _ := ask(t, other.Address)
+	require.Equal(t, other.Pid, pid)
+	require.Equal(t, uint64(1), epoch)
+}
+
+func TestBadRequestsNameTheField(t *testing.T) {
+	h := newHouse(t, manifest("a", nil))
+	for name, r := range map[string]AcquireRequest{
+		"pattern_name": {},
+		"namespace":    {Pattern: "a", Key: Key{Level: LevelNamespace}},
+		"session":      {Pattern: "a", Key: Key{Level: LevelSession, Namespace: "acme"}},
+		"config":       {Pattern: "a", Key: Key{Namespace: "acme"}, Config: map[string]string{"k": strings.Repeat("x", maxConfig)}},
+	} {
+		_, err := h.Acquire(h.ctx(), r)
+		var field *FieldError
+		require.ErrorAs(t, err, &field, name)
+		require.Equal(t, name, field.Field)
+	}
+	_, err := h.Acquire(h.ctx(), AcquireRequest{Pattern: "nobody", Key: Key{Namespace: "acme"}})
+	require.ErrorIs(t, err, ErrUnknownPattern)
+	require.Empty(t, h.List())
+}
+
+func logTo() io.Writer {
+	if f := os.Getenv("LOGTO"); f != "" {
+		w, _ := os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		return w
+	}
+	return io.Discard
+}

@@ -1,0 +1,54 @@
+package supervisor
+
+import (
+	"os"
+	"runtime/debug"
+	"time"
+
+	"understudy/isolation"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/sentinel"
+)
+
+// core is what the API asks: the bindings, and the supervisor's own state.
+type core struct {
+	*isolation.Manager
+	supervisor *Supervisor
+}
+
+// Status says how the supervisor runs.
+func (c core) Status() *understudyv1.SupervisorStatus {
+	s := c.supervisor
+	st := &understudyv1.SupervisorStatus{
+		Version:          version(),
+		Pid:              int32(os.Getpid()),
+		UptimeSeconds:    int64(time.Since(s.begun).Seconds()),
+		Bindings:         int32(len(c.List())),
+		ReconcileRepairs: s.repairs.Load(),
+	}
+	for _, p := range c.Pools() {
+		st.Standbys += int32(p.Standby)
+		st.Workers += int32(p.Standby + p.Starting + p.Active + p.Draining)
+	}
+	for _, f := range s.currentFeatures() {
+		st.Features = append(st.Features, &understudyv1.Feature{Name: f.Name, InUse: f.InUse, Best: f.Best, Why: f.Why})
+	}
+	return st
+}
+
+// currentFeatures is what the takeover engine said of itself when it started.
+func (s *Supervisor) currentFeatures() []sentinel.Feature {
+	if f := s.features.Load(); f != nil {
+		return *f
+	}
+	return nil
+}
+
+// version is the module's, from the binary itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,195 @@
+// Package supervisor puts the rooms together: it makes the event loop that the
+// pool and the bindings share, starts the takeover engine and keeps it, serves
+// the API, and reconciles. It is the whole of understudyd but for flags and
+// signals, and can be used as a library.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"understudy/internal/api"
+	"understudy/internal/event"
+	"understudy/internal/observe"
+	"understudy/isolation"
+	"understudy/patterns"
+	"understudy/pool"
+	"understudy/sentinel"
+	"understudy/takeover"
+)
+
+// Supervisor is one running supervisor. Make it with New, run it once.
+type Supervisor struct {
+	cfg     Config
+	log     *slog.Logger
+	loop    *loop
+	hub     *observe.Hub
+	metrics *observe.Metrics
+	begun   time.Time
+	ready   chan struct{}
+	addrs   Addrs
+
+	features atomic.Pointer[[]sentinel.Feature]
+	repairs  atomic.Uint64
+
+	// Of the loop:
+	manager      *isolation.Manager
+	engine       *takeover.Client
+	pings, pongs int
+	stopping     bool
+}
+
+// Addrs is where a supervisor listens, "" for what is turned off.
+type Addrs struct {
+	GRPC, Unix, Metrics, Health string
+}
+
+// New checks a configuration. It starts nothing.
+func New(cfg Config, log *slog.Logger) (*Supervisor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Supervisor{cfg: cfg, log: log, loop: newLoop(), hub: observe.NewHub(), metrics: observe.NewMetrics(),
+		begun: time.Now(), ready: make(chan struct{})}, nil
+}
+
+// Ready is closed when the API is served.
+func (s *Supervisor) Ready() <-chan struct{} { return s.ready }
+
+// Addrs is where it listens, once it is ready.
+func (s *Supervisor) Addrs() Addrs { return s.addrs }
+
+// Run supervises until ctx ends, then ends every binding and worker within
+// their grace periods and returns nil. Errors: ErrLocked, and whatever keeps
+// it from beginning.
+func (s *Supervisor) Run(ctx context.Context) (err error) {
+	for _, dir := range []string{s.cfg.RuntimeDir, s.cfg.StateDir} {
+		lock, err := lockDir(dir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+	}
+	if err := os.MkdirAll(filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir), 0o700); err != nil {
+		return err
+	}
+	good, bad := patterns.Discover(s.cfg.PatternsDir)
+	for _, err := range bad {
+		s.log.Error("pattern is left out", "error", err)
+	}
+	reaper, err := sentinel.New(sentinel.Options{Source: sentinel.SourcePidfd})
+	if err != nil {
+		return err
+	}
+	reaping := make(chan error, 1)
+	go func() { reaping <- reaper.Run(func() {}) }()
+	defer func() {
+		reaper.Close()
+		err = errors.Join(err, <-reaping)
+	}()
+
+	engine, err := s.startEngine()
+	if err != nil {
+		return err
+	}
+	s.engine = engine
+	s.manager = isolation.NewManager(isolation.Config{
+		RuntimeDir:   s.cfg.RuntimeDir,
+		DefaultLevel: s.cfg.DefaultIsolation,
+		Event:        s.events,
+		Pool: pool.Config{
+			MaxConcurrentStarts: s.cfg.ProcessManager.MaxConcurrentStarts,
+			BackoffMin:          s.cfg.ProcessManager.BackoffPeriod.Min,
+			BackoffMax:          s.cfg.ProcessManager.BackoffPeriod.Max,
+			Log:                 s.log,
+		},
+	}, s.loop.post, reaper, engine)
+	go s.loop.run(func() bool { return s.stopping && s.manager.Idle() })
+
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var tasks errgroup.Group
+	tasks.Go(func() error { return s.keepEngine(running, engine) })
+	tasks.Go(func() error { s.reconcile(running); return nil })
+	_ = s.loop.post(func() {
+		for _, m := range good {
+			s.manager.Keeper().AddPattern(m)
+		}
+	})
+	served := s.serve(ctx)
+
+	// Down again, in the opposite order.
+	_ = s.loop.post(func() {
+		s.stopping = true
+		s.manager.Stop()
+	})
+	<-s.loop.ended
+	cancel()
+	return errors.Join(served, tasks.Wait())
+}
+
+// serve offers the API and the observers' pages until ctx ends.
+func (s *Supervisor) serve(ctx context.Context) error {
+	s.metrics.Attach(observe.Sources{
+		Pools:           s.manager.Pools,
+		Bindings:        s.manager.List,
+		Features:        s.currentFeatures,
+		DroppedEvents:   s.hub.Dropped,
+		DroppedLogLines: s.manager.Keeper().DroppedLines,
+	})
+	server, err := api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"), Log: s.log}, core{s.manager, s}, s.hub)
+	if err != nil {
+		return err
+	}
+	pages, err := observe.Listen(observe.Options{MetricsPort: s.cfg.MetricsPort, HealthPort: s.cfg.HealthPort, Log: s.log}, s.metrics, s.healthy, s.spared)
+	if err != nil {
+		server.Stop()
+		return err
+	}
+	s.addrs = Addrs{GRPC: server.Addr(), Unix: server.Socket(), Metrics: pages.MetricsAddr(), Health: pages.HealthAddr()}
+	close(s.ready)
+	var tasks errgroup.Group
+	tasks.Go(server.Serve)
+	tasks.Go(pages.Serve)
+	<-ctx.Done()
+	server.Stop()
+	pages.Stop()
+	return tasks.Wait()
+}
+
+// events takes what happened in any room. It is called on the loop, after what
+// it tells of was done.
+func (s *Supervisor) events(e event.Event) {
+	s.log.LogAttrs(context.Background(), slog.LevelInfo, e.Message, slog.String("event", string(e.Kind)),
+		slog.String("pattern", e.Pattern), slog.String("process_id", e.ProcessID), slog.String("worker", e.Worker),
+		slog.Int("pid", e.Pid), slog.Uint64("epoch", e.Epoch), slog.Any("facts", e.Facts))
+	s.metrics.Count(e)
+	s.hub.Publish(e)
+}
+
+func (s *Supervisor) healthy() error {
+	select {
+	case <-s.loop.ended:
+		return isolation.ErrClosed
+	default:
+		return nil
+	}
+}
+
+// spared says whether every pool has the spares that it should have.
+func (s *Supervisor) spared() error {
+	for _, p := range s.manager.Pools() {
+		if p.Standby < p.Min {
+			return fmt.Errorf("pattern %s has %d of %d spares", p.Pattern, p.Standby, p.Min)
+		}
+	}
+	return s.healthy()
+}
