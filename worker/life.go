@@ -165,8 +165,8 @@ func (l *life) drain(grace time.Duration) {
 	l.draining = true
 	l.assignment.grace.Store(int64(grace))
 	l.overdue = time.After(grace + lastWait)
+	l.stop() // first: a listener that closes before that has failed
 	closeListeners(l.assignment.Listeners)
-	l.stop()
 }
 
 // ended is the end of Serve.

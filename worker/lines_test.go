@@ -5,7 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"understudy/worker"
 )
@@ -23,7 +28,12 @@ func runLines() error {
 			config = c
 			return obey(c["warm"])
 		},
-		Probe: func(context.Context) error { return obey(config["probe"]) },
+		Probe: func(context.Context) error {
+			if err := obey(config["probe"]); err != nil {
+				return err
+			}
+			return checkReused()
+		},
 		Serve: serveLines,
 	})
 }
@@ -63,10 +73,52 @@ func serveLines(ctx context.Context, a *worker.Assignment) error {
 				if err != nil {
 					return
 				}
+				if line == "reuse\n" {
+					reuse(c)
+					return
+				}
 				if _, err := fmt.Fprintf(c, "%s %d %s %s", a.ProcessID, a.Epoch, a.Config["greeting"], line); err != nil {
 					return
 				}
 			}
 		})
 	}
+}
+
+// reused is a pair of sockets of which one has the number of a connection that
+// was closed.
+var reused atomic.Pointer[[2]int]
+
+// reuse closes c and gives its descriptor's number to something else.
+func reuse(c net.Conn) {
+	var number int
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		panic(err)
+	}
+	if err := raw.Control(func(fd uintptr) { number = int(fd) }); err != nil {
+		panic(err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		panic(err)
+	}
+	c.Close()
+	if err := unix.Dup3(pair[0], number, unix.O_CLOEXEC); err != nil {
+		panic(err)
+	}
+	c.Close() // as many programs do
+	reused.Store(&[2]int{number, pair[1]})
+}
+
+// checkReused fails if somebody has shut the pair down.
+func checkReused() error {
+	pair := reused.Load()
+	if pair == nil {
+		return nil
+	}
+	if err := unix.Send(pair[0], []byte("x"), unix.MSG_NOSIGNAL); err != nil {
+		return fmt.Errorf("what reuses descriptor %d is cut: %w", pair[0], err)
+	}
+	return nil
 }

@@ -30,6 +30,7 @@ type supervised struct {
 	cmd    *exec.Cmd
 	sock   *os.File // our end, to misbehave on
 	conn   *control.Conn
+	fence  *os.File
 	output *bytes.Buffer // complete when the worker has ended
 	heir   int
 	ended  bool
@@ -48,21 +49,19 @@ func supervise(t testing.TB, c config, cmd *exec.Cmd, env ...string) *supervised
 	require.NoError(t, err)
 	fence, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	require.NoError(t, err)
-	fenceFile := os.NewFile(uintptr(fence), "fence")
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
 
-	s := &supervised{t: t, cmd: cmd, sock: ours, output: new(bytes.Buffer)}
+	s := &supervised{t: t, cmd: cmd, sock: ours, fence: os.NewFile(uintptr(fence), "fence"), output: new(bytes.Buffer)}
 	cmd.Env = append([]string{
 		"UNDERSTUDY_CONTROL_FD=3", "UNDERSTUDY_FENCE_FD=4",
 		"UNDERSTUDY_PATTERN=test", "UNDERSTUDY_WORKER=test-1", "UNDERSTUDY_CONFIG=" + string(text),
 	}, env...)
-	cmd.ExtraFiles = []*os.File{theirs, fenceFile}
+	cmd.ExtraFiles = []*os.File{theirs, s.fence}
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
 	theirs.Close()
-	fenceFile.Close()
 	s.conn, err = control.NewConn(ours)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -71,8 +70,10 @@ func supervise(t testing.TB, c config, cmd *exec.Cmd, env ...string) *supervised
 			s.status()
 		}
 		s.leave()
+		s.fence.Close()
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", cmd.Path, s.output)
+			out := s.output.Bytes()
+			t.Logf("output of %s begins with:\n%s", cmd.Path, out[:min(len(out), 2000)])
 		}
 	})
 	return s
@@ -119,7 +120,7 @@ func (s *supervised) hear() *understudyv1.FromWorker {
 	return m
 }
 
-// hears checks that the worker has closed the control socket.
+// hearsNothingMore checks that the worker has closed the control socket.
 func (s *supervised) hearsNothingMore() {
 	s.t.Helper()
 	require.NoError(s.t, s.conn.SetDeadline(time.Now().Add(patience)))
@@ -132,7 +133,7 @@ func (s *supervised) hearsNothingMore() {
 func (s *supervised) ready() *supervised {
 	s.t.Helper()
 	m := s.hear().GetReady()
-	require.NotNil(s.t, m)
+	require.NotNil(s.t, m, "worker does not say that it is ready")
 	require.EqualValues(s.t, 1, m.Protocol)
 	s.heir = int(m.HeirPid)
 	return s
@@ -142,7 +143,7 @@ func (s *supervised) ready() *supervised {
 func (s *supervised) fatal() string {
 	s.t.Helper()
 	m := s.hear().GetFatal()
-	require.NotNil(s.t, m)
+	require.NotNil(s.t, m, "worker does not say why it gives up")
 	return m.Error
 }
 
@@ -157,6 +158,17 @@ func (s *supervised) tell(m *understudyv1.ToWorker, fds ...int) {
 func (s *supervised) drain(grace time.Duration) {
 	s.t.Helper()
 	s.tell(&understudyv1.ToWorker{Message: &understudyv1.ToWorker_Drain{Drain: &understudyv1.Drain{GraceMs: grace.Milliseconds()}}})
+}
+
+// drained waits until the worker says that nothing is in flight.
+func (s *supervised) drained() {
+	s.t.Helper()
+	require.NotNil(s.t, s.hear().GetDrained(), "worker does not say that it is drained")
+}
+
+func (s *supervised) terminate() {
+	s.t.Helper()
+	require.NoError(s.t, s.cmd.Process.Signal(unix.SIGTERM))
 }
 
 func (s *supervised) retire() {
@@ -230,7 +242,7 @@ func (s *supervised) activate(e endpoint, c config) *supervised {
 func (s *supervised) active() *supervised {
 	s.t.Helper()
 	m := s.hear().GetActive()
-	require.NotNil(s.t, m)
+	require.NotNil(s.t, m, "worker does not say that it is active")
 	require.Equal(s.t, "ns:acme:test", m.ProcessId)
 	require.EqualValues(s.t, 7, m.Epoch)
 	return s

@@ -56,11 +56,6 @@ child:
 	MOVQ	$const_prSetName, DI
 	LEAQ	state_name(R12), SI
 	SYSCALL
-	MOVQ	$const_sysSchedSet, AX
-	XORL	DI, DI
-	LEAQ	state_slice(R12), SI
-	XORL	DX, DX
-	SYSCALL
 	MOVL	$1, AX
 	XCHGL	AX, state_ready(R12)
 	MOVQ	$const_sysFutex, AX

@@ -18,15 +18,8 @@ const (
 	// own whatever is given here, because of CLONE_PARENT.
 	flags = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_FS | unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_UNTRACED
 
-	// slice is the heir's time slice. Since Linux 6.12 a waking task with a
-	// shorter slice preempts one with a longer slice; 100 µs is the shortest
-	// allowed. Earlier kernels ignore it.
-	slice = 100 * time.Microsecond
-
-	// Policies of sched(7).
-	schedNormal = 0
-	schedBatch  = 3
-	schedIdle   = 5
+	// schedIdle is SCHED_IDLE of sched(7).
+	schedIdle = 5
 
 	// setup is how long Start waits for the heir to be ready.
 	setup = time.Second
@@ -81,7 +74,6 @@ func start(fence *os.File) (_ *Heir, err error) {
 	s.fence = pollFD{fd: int32(fenceFD), events: unix.POLLIN}
 	s.worker = pollFD{fd: int32(worker), events: unix.POLLIN}
 	s.idle = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: schedIdle, Nice: 19}
-	s.slice = shorten()
 	copy(s.name[:], Name)
 	s.all = ^uint64(0)
 
@@ -140,15 +132,4 @@ func closeOnError(err *error, fd int) {
 	if *err != nil && fd >= 0 {
 		_ = unix.Close(fd)
 	}
-}
-
-// shorten returns this thread's scheduling with a shorter slice. A zero
-// SchedAttr, which the kernel refuses, leaves the heir's as it is.
-func shorten() unix.SchedAttr {
-	attr, err := unix.SchedGetAttr(0, 0)
-	if err != nil || (attr.Policy != schedNormal && attr.Policy != schedBatch) {
-		return unix.SchedAttr{}
-	}
-	attr.Runtime = uint64(slice)
-	return *attr
 }

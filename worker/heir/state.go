@@ -21,7 +21,6 @@ const trackable = 1 << 16
 type state struct {
 	fence, worker pollFD         // what the heir waits for; adjacent, one array to ppoll
 	timeout       unix.Timespec  // between two cuts
-	slice         unix.SchedAttr // asked for while it waits
 	idle          unix.SchedAttr // asked for before the memory is freed
 	name          [16]byte       // comm of the heir
 	ready         uint32         // futex: 1 when the heir is set up

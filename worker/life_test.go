@@ -1,0 +1,343 @@
+package worker_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// ask sends a line and returns the answer's.
+func ask(t testing.TB, c net.Conn, line string) string {
+	t.Helper()
+	_, err := fmt.Fprintln(c, line)
+	require.NoError(t, err)
+	return answer(t, c)
+}
+
+// askOnce asks on a connection of its own.
+func askOnce(t testing.TB, e endpoint, line string) string {
+	t.Helper()
+	c := e.dial(t)
+	defer c.Close()
+	return ask(t, c, line)
+}
+
+func answer(t testing.TB, c net.Conn) string {
+	t.Helper()
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	require.NoError(t, err)
+	return answer
+}
+
+func TestStandbyBecomesActiveAndRetires(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			e := listenOn(t, network)
+			waiting := e.dial(t)
+			s := lines(t, config{"greeting": "unused"}).ready()
+			p := s.probe(1)
+			require.True(t, p.Ok)
+			require.Empty(t, p.ProcessId)
+
+			s.activate(e, config{"greeting": "hi"}).active()
+			const want = "ns:acme:test 7 hi hello\n"
+			require.Equal(t, want, ask(t, waiting, "hello"), "a connection older than the worker's activation")
+			require.Equal(t, want, ask(t, e.dial(t), "hello"))
+			p = s.probe(2)
+			require.True(t, p.Ok)
+			require.Equal(t, "ns:acme:test", p.ProcessId)
+			require.EqualValues(t, 7, p.Epoch)
+
+			s.retire()
+			s.exits(0)
+		})
+	}
+}
+
+func TestRetiredStandbyExits(t *testing.T) {
+	s := lines(t, nil).ready()
+	s.retire()
+	s.exits(0)
+	s.hearsNothingMore()
+}
+
+func TestDrainedStandbyExits(t *testing.T) {
+	s := lines(t, nil).ready()
+	s.drain(time.Second)
+	s.exits(0)
+}
+
+func TestWarmUpThatFails(t *testing.T) {
+	s := lines(t, config{"warm": "fail"})
+	require.Equal(t, "warm-up: as it was told", s.fatal())
+	s.exits(1)
+	require.Contains(t, s.output.String(), "lines: warm-up: as it was told\n")
+}
+
+// A worker whose warm-up hangs can be ended in every way.
+func TestWarmUpThatHangs(t *testing.T) {
+	for name, end := range map[string]func(*supervised){
+		"retire":          (*supervised).retire,
+		"drain":           func(s *supervised) { s.drain(time.Minute) },
+		"supervisor gone": (*supervised).leave,
+		"SIGTERM": func(s *supervised) {
+			s.tell(probe(1)) // read: the handler is in place
+			s.awaitRead()
+			s.terminate()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := lines(t, config{"warm": "hang"})
+			end(s)
+			s.exits(0)
+		})
+	}
+}
+
+func TestEarlyProbeIsAnsweredWhenWarm(t *testing.T) {
+	s := lines(t, nil)
+	s.tell(probe(41))
+	s.tell(probe(42))
+	s.ready()
+	r := s.hear().GetProbeResult()
+	require.EqualValues(t, 42, r.GetId(), "the last one counts")
+	require.True(t, r.Ok)
+}
+
+func TestProbeThatFails(t *testing.T) {
+	s := lines(t, config{"probe": "fail"}).ready()
+	for id := range uint64(3) {
+		p := s.probe(id)
+		require.False(t, p.Ok)
+		require.Equal(t, "as it was told", p.Error)
+	}
+}
+
+// A hung canary hinders nothing but the answer.
+func TestProbeThatHangs(t *testing.T) {
+	e := listenOn(t, "unix")
+	s := lines(t, config{"probe": "hang"}).ready()
+	for id := range uint64(50) {
+		s.tell(probe(id))
+		s.awaitRead()
+	}
+	s.activate(e, nil).active()
+	require.Equal(t, "ns:acme:test 7  hello\n", askOnce(t, e, "hello"))
+	s.drain(time.Second)
+	s.drained()
+	s.retire()
+	s.exits(0)
+	s.hearsNothingMore()
+}
+
+// awaitRead waits until the worker has read all that it was sent.
+func (s *supervised) awaitRead() {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		var unread int
+		raw, err := s.conn.SyscallConn()
+		require.NoError(s.t, err)
+		require.NoError(s.t, raw.Control(func(fd uintptr) {
+			unread, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		}))
+		require.NoError(s.t, err)
+		if unread == 0 {
+			return
+		}
+		require.True(s.t, time.Now().Before(deadline), "worker does not read")
+		time.Sleep(time.Millisecond) // nothing tells
+	}
+}
+
+func TestServeThatEndsByItself(t *testing.T) {
+	for order, want := range map[string]string{
+		"fail":   "serve ns:acme:test: as it was told",
+		"return": "serve ns:acme:test: returned without having been asked to",
+	} {
+		t.Run(order, func(t *testing.T) {
+			e := listenOn(t, "unix")
+			e.dial(t)
+			s := lines(t, nil).ready().activate(e, config{"serve": order})
+			if order != "return" {
+				s.active()
+			}
+			require.Equal(t, want, s.fatal())
+			s.exits(1)
+		})
+	}
+}
+
+// A drained worker finishes what it has begun and takes nothing new: that is
+// the next worker's, on the same socket.
+func TestDrain(t *testing.T) {
+	e := listenOn(t, "unix")
+	old := lines(t, nil).ready().activate(e, config{"greeting": "old"}).active()
+	c := e.dial(t)
+	require.Equal(t, "ns:acme:test 7 old 1\n", ask(t, c, "1"))
+	_, err := io.WriteString(c, "begun ")
+	require.NoError(t, err)
+
+	old.drain(patience)
+	require.True(t, old.probe(5).Ok)
+	next := e.dial(t)
+	_, err = fmt.Fprintln(next, "later")
+	require.NoError(t, err)
+	_, err = fmt.Fprintln(c, "before")
+	require.NoError(t, err)
+	require.Equal(t, "ns:acme:test 7 old begun before\n", answer(t, c))
+	old.drained()
+
+	lines(t, nil).ready().activate(e, config{"greeting": "new"}).active()
+	require.Equal(t, "ns:acme:test 7 new later\n", answer(t, next))
+
+	old.retire()
+	old.exits(0)
+}
+
+func TestDrainThatDoesNotEnd(t *testing.T) {
+	e := listenOn(t, "unix")
+	s := lines(t, nil).ready().activate(e, config{"serve": "hang"}).active()
+	s.drain(time.Millisecond)
+	require.Equal(t, "serve ns:acme:test: not finished after a grace period of 1ms", s.fatal())
+	s.exits(1)
+}
+
+func TestSIGTERM(t *testing.T) {
+	t.Run("standby", func(t *testing.T) {
+		s := lines(t, nil).ready()
+		s.terminate()
+		s.exits(0)
+		s.hearsNothingMore()
+	})
+	t.Run("active", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, config{"probe": "fail"}).ready().activate(e, nil).active()
+		c := e.dial(t)
+		_, err := io.WriteString(c, "begun ")
+		require.NoError(t, err)
+		require.NotEmpty(t, askOnce(t, e, "accepted after the other"))
+		s.terminate()
+		s.awaitDraining()
+		_, err = fmt.Fprintln(c, "before")
+		require.NoError(t, err)
+		require.Equal(t, "ns:acme:test 7  begun before\n", answer(t, c))
+		s.drained()
+		s.exits(0)
+	})
+	t.Run("twice", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, config{"probe": "fail"}).ready().activate(e, config{"serve": "hang"}).active()
+		s.terminate()
+		s.awaitDraining()
+		s.terminate()
+		s.exits(0)
+	})
+	t.Run("drained", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, nil).ready().activate(e, nil).active()
+		s.drain(time.Second)
+		s.drained()
+		s.terminate()
+		s.exits(0)
+	})
+}
+
+// awaitDraining waits until the worker has taken notice of SIGTERM: probes are
+// then answered without the canary, which is one that fails.
+func (s *supervised) awaitDraining() {
+	s.t.Helper()
+	deadline := time.Now().Add(patience)
+	for id := uint64(1); !s.probe(id).Ok; id++ {
+		require.True(s.t, time.Now().Before(deadline), "worker does not drain")
+	}
+}
+
+func TestSupervisorGone(t *testing.T) {
+	t.Run("standby", func(t *testing.T) {
+		s := lines(t, nil).ready()
+		s.leave()
+		s.exits(0)
+	})
+	t.Run("active", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, nil).ready().activate(e, nil).active()
+		c := e.dial(t)
+		require.NotEmpty(t, ask(t, c, "before"))
+		s.leave()
+		require.NotEmpty(t, ask(t, c, "after"))
+		require.NotEmpty(t, askOnce(t, e, "new"))
+		c.Close()
+		s.terminate()
+		s.exits(0)
+	})
+	t.Run("drained", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, nil).ready().activate(e, nil).active()
+		s.drain(time.Second)
+		s.drained()
+		s.leave()
+		s.exits(0)
+	})
+}
+
+// What the worker accepts is cut at the fence, by the heir; what it has closed
+// is not its business any more, even if the number is in use again.
+func TestConnectionsAreKnownToTheHeir(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			e := listenOn(t, network)
+			s := lines(t, nil).ready()
+			if s.heir == 0 {
+				t.Skip("no heir here:", s.output)
+			}
+			s.activate(e, nil).active()
+			c := e.dial(t)
+			require.NotEmpty(t, ask(t, c, "hello"))
+			closed := e.dial(t)
+			_, err := fmt.Fprintln(closed, "reuse")
+			require.NoError(t, err)
+			_, err = closed.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+
+			_, err = s.fence.Write([]byte{1, 0, 0, 0, 0, 0, 0, 0})
+			require.NoError(t, err)
+			_, err = c.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+			p := s.probe(1)
+			require.True(t, p.Ok, p.Error)
+		})
+	}
+}
+
+func TestEnvironmentMisused(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  []string
+		want string
+	}{
+		"by hand":       {nil, "understudy launch PATTERN"},
+		"no number":     {[]string{"UNDERSTUDY_CONTROL_FD=three"}, `UNDERSTUDY_CONTROL_FD: "three" is no descriptor`},
+		"no descriptor": {[]string{"UNDERSTUDY_CONTROL_FD=77"}, "UNDERSTUDY_CONTROL_FD: descriptor 77: bad file descriptor"},
+		"no socket":     {[]string{"UNDERSTUDY_CONTROL_FD=0"}, "UNDERSTUDY_CONTROL_FD: control socket: "},
+		"no fence":      {[]string{"UNDERSTUDY_CONTROL_FD=0", "UNDERSTUDY_FENCE_FD=-1"}, `UNDERSTUDY_FENCE_FD: "-1" is no descriptor`},
+		"no config":     {[]string{"UNDERSTUDY_CONTROL_FD=0", `UNDERSTUDY_CONFIG={"a":1}`}, "UNDERSTUDY_CONFIG is no JSON object of strings: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = append([]string{asWorker + "=1"}, c.env...)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			require.ErrorAs(t, err, &exit)
+			require.Equal(t, 1, exit.ExitCode())
+			require.Contains(t, string(out), c.want)
+			require.Regexp(t, `^[^\n]+\n$`, string(out), "one line")
+		})
+	}
+}
