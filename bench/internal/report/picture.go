@@ -22,6 +22,8 @@ const (
 	headHeight  = 1.2 * vg.Centimeter
 	// across is how many panels stand side by side.
 	across = 2
+	// legendShare is the legend's width as a share of the curves'.
+	legendShare = 0.35
 )
 
 // palette is Okabe and Ito's, which colour-blind readers can tell apart
@@ -40,7 +42,7 @@ type panel struct {
 // WriteSVG draws for each row which share of its times is at most so long:
 // time to the right on a logarithmic scale, the share upwards on a scale that
 // gives each further nine the same room. Rows with the same labels in the
-// columns named by panels share a panel; their floors are dashed.
+// columns named by panels share a panel, where their floors are dashed.
 func (r *Report) WriteSVG(w io.Writer, panels ...string) error {
 	var split, rest []int
 	for i, c := range r.Columns {
@@ -52,11 +54,16 @@ func (r *Report) WriteSVG(w io.Writer, panels ...string) error {
 	}
 	var groups []*panel
 	low, high, most := math.Inf(1), math.Inf(-1), int64(1)
+	floors := r.floors()
 	for _, row := range r.rows {
-		if row.N() == 0 {
+		if row.N() == 0 || slices.Contains(floors, row) && len(floors) < len(r.rows) {
 			continue
 		}
-		low, high = min(low, inMS(row.Quantile(0))), max(high, inMS(row.Max()))
+		for _, shown := range []*Row{row, row.Floor} {
+			if shown != nil && shown.N() > 0 {
+				low, high = min(low, inMS(shown.Quantile(0))), max(high, inMS(shown.Max()))
+			}
+		}
 		most = max(most, row.N())
 		name := row.name(split)
 		i := slices.IndexFunc(groups, func(p *panel) bool { return p.name == name })
@@ -111,13 +118,13 @@ func (g *panel) plot(columns []int, low, high float64, most int64) (*plot.Plot, 
 	p.Title.TextStyle.Font.Size = font.Length(12)
 	p.X.Label.Text = "ms"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
-	p.X.Min, p.X.Max = low/1.1, high*1.1
+	p.X.Min = low / 1.1
+	p.X.Max = high * math.Pow(high/low, legendShare) * 1.1 // the legend stands to the right of every curve
 	p.Y.Label.Text = "share not above"
 	p.Y.Tick.Marker = ninesTicks{}
 	p.Y.Min, p.Y.Max = 0, nines(1-0.4/float64(most))
-	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.TextStyle.Font.Size = 9
-	p.Legend.XOffs, p.Legend.YOffs = 2*vg.Millimeter, -vg.Millimeter
+	p.Legend.YOffs = vg.Millimeter
 	p.Add(plotter.NewGrid())
 
 	var floors []*Row
@@ -167,6 +174,17 @@ func (r *Row) curve() plotter.XYs {
 		before += bar.Count
 	}
 	return points
+}
+
+// floors are the rows that others are compared with.
+func (r *Report) floors() []*Row {
+	var floors []*Row
+	for _, row := range r.rows {
+		if row.Floor != nil {
+			floors = append(floors, row.Floor)
+		}
+	}
+	return floors
 }
 
 // nines is the scale of shares: 0.9 is 1, 0.99 is 2, and so on.
