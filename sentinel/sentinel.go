@@ -10,47 +10,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kind says how far a death has gone.
-type Kind uint8
-
-// The kinds of notices, in the order in which they come. Any but Exited may be
-// missing; none comes twice for a process.
-const (
-	// Doomed: there is no way back, though other threads may run for some
-	// microseconds more.
-	Doomed Kind = iota + 1
-	// Fenced: no user code of the process will run again.
-	Fenced
-	// Exited: the process can be reaped.
-	Exited
-)
-
-// String returns the kind's name.
-func (k Kind) String() string {
-	return [...]string{"", "doomed", "fenced", "exited"}[k]
-}
-
-// Notice is one step of a process's death.
-type Notice struct {
-	Pid    int
-	Kind   Kind
-	Source Source
-	// At is the kernel's time of the event and Seen the sentinel's, both
-	// CLOCK_MONOTONIC nanoseconds; At is 0 where the source does not tell it.
-	At, Seen int64
-	// Signal is what killed it, 0 where that is not known or there was none.
-	Signal int
-}
-
-// Handler takes a process's notices, on the sentinel's thread: it must not
-// block. It may call Watch, Unwatch and Close.
-type Handler func(Notice)
+// batch is how many events one wake-up takes from the kernel.
+const batch = 128
 
 // ErrClosed: the sentinel was closed.
 var ErrClosed = errors.New("sentinel is closed")
 
-// watched is one process, or one other descriptor (pid 0).
+// Options says how a sentinel works.
+type Options struct {
+	// Source forces a rung; where it does not work, New fails.
+	Source Source
+	// Realtime asks for SCHED_FIFO for the thread.
+	Realtime bool
+	// LockMemory asks for the process's pages to be kept in memory.
+	LockMemory bool
+
+	// For tests: other than the defaults of the kernel source.
+	ringSize int
+	hooks    []exitHook
+}
+
+// watched is one process, or one other descriptor (pid 0). Its fields but the
+// flags never change; the flags belong to the sentinel's lock.
 type watched struct {
+	token   uint64
 	pid, fd int
 	handle  Handler
 	ready   func()
@@ -66,17 +49,22 @@ type Sentinel struct {
 	wake   int // eventfd: Close was called
 	closed atomic.Bool
 	ended  chan struct{}
-	events []unix.EpollEvent
-	early  earlySource // nil on the lowest rung
+	events [batch]unix.EpollEvent
+	seen   int64        // when the thread woke
+	source Source       // of early
+	early  earlySource  // nil on the lowest rung
+	take   func(record) // s.onRecord, made once: a method value is allocated
 	ladder []Feature
 
-	mu    sync.Mutex // never held across a system call that can block
-	byFD  map[int32]*watched
-	byPid map[int]*watched
+	mu      sync.Mutex // never held while a handler runs
+	last    uint64     // the last token given
+	byToken map[uint64]*watched
+	byPid   map[int]*watched
 }
 
 // New makes a sentinel, choosing the best death source that works here; what
-// it chose and why is in Status. It fails only where not even pidfds work.
+// it chose and why is in Status. It takes some ten milliseconds, for trying it
+// out. It fails only where not even pidfds work, or the forced source does not.
 func New(opts Options) (*Sentinel, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -88,14 +76,21 @@ func New(opts Options) (*Sentinel, error) {
 		return nil, fmt.Errorf("sentinel: eventfd: %w", err)
 	}
 	s := &Sentinel{opts: opts, epoll: epoll, wake: wake, ended: make(chan struct{}),
-		events: make([]unix.EpollEvent, 128), byFD: make(map[int32]*watched), byPid: make(map[int]*watched)}
-	if err := s.climb(); err != nil {
+		byToken: make(map[uint64]*watched), byPid: make(map[int]*watched)}
+	s.take = s.onRecord
+	var f Feature
+	if s.early, s.source, f, err = climb(opts); err != nil {
 		s.release()
 		return nil, err
 	}
-	if err := s.add(wake, &watched{fd: wake, ready: func() {}}); err != nil {
+	s.ladder = append(s.ladder, f)
+	err = s.WatchFD(wake, func() {})
+	if err == nil && s.early != nil {
+		err = s.WatchFD(s.early.fd(), func() {}) // step drains it
+	}
+	if err != nil {
 		s.release()
-		return nil, fmt.Errorf("sentinel: eventfd: %w", err)
+		return nil, err
 	}
 	return s, nil
 }
@@ -106,127 +101,177 @@ func (s *Sentinel) Run(started func()) error {
 	runtime.LockOSThread() // never unlocked: the thread ends with its priority
 	defer close(s.ended)
 	defer s.release()
-	s.raise()
+	s.ladder = append(s.ladder, raisePriority(s.opts.Realtime), lockMemory(s.opts.LockMemory))
 	started()
 	for !s.closed.Load() {
-		n, err := unix.EpollWait(s.epoll, s.events, -1)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("sentinel: epoll: %w", err)
-		}
-		seen := Now()
-		for i := range s.events[:n] {
-			s.dispatch(s.events[i].Fd, seen)
+		if err := s.step(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *Sentinel) dispatch(fd int32, seen int64) {
+// step waits for one wake-up and does what it asks for: deaths before all
+// else, and of one process in the order in which they happened.
+func (s *Sentinel) step() error {
+	n, err := unix.EpollWait(s.epoll, s.events[:], -1)
+	if err == unix.EINTR {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sentinel: epoll: %w", err)
+	}
+	s.seen = Now()
+	if s.early != nil {
+		// Whatever became ready above was told here before.
+		s.early.drain(s.take)
+	}
+	for _, processes := range [...]bool{true, false} {
+		for i := range s.events[:n] {
+			if w := s.claim(tokenOf(&s.events[i]), processes); w == nil {
+				continue
+			} else if processes {
+				w.handle(Notice{Pid: w.pid, Kind: Exited, Source: SourcePidfd, Seen: s.seen})
+			} else {
+				w.ready()
+			}
+		}
+	}
+	return nil
+}
+
+// claim finds what an event is about. A process is forgotten with it: a pidfd
+// tells one thing, once.
+func (s *Sentinel) claim(token uint64, process bool) *watched {
 	s.mu.Lock()
-	w := s.byFD[fd]
-	if w != nil && w.pid != 0 {
-		// A pidfd tells one thing, once; a dead one would wake us for ever.
-		delete(s.byFD, fd)
-		delete(s.byPid, w.pid)
-		_ = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, int(fd), nil)
+	defer s.mu.Unlock()
+	w := s.byToken[token]
+	if w == nil || (w.pid != 0) != process {
+		return nil
+	}
+	if process {
+		s.forget(w)
+	}
+	return w
+}
+
+// forget ends the watching of a process, before its handler may close the
+// pidfd and reap: both numbers may then be used again. s.mu is held.
+func (s *Sentinel) forget(w *watched) {
+	delete(s.byToken, w.token)
+	delete(s.byPid, w.pid)
+	_ = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, w.fd, nil)
+	if s.early != nil {
+		s.early.unwatch(w.pid)
+	}
+}
+
+// onRecord passes on what an early source saw, each kind once and in order.
+func (s *Sentinel) onRecord(r record) {
+	s.mu.Lock()
+	w := s.byToken[r.token]
+	if r.token == 0 {
+		w = s.byPid[r.pid]
+	}
+	told := w == nil || w.fenced || r.kind == Doomed && w.doomed
+	if !told {
+		w.doomed, w.fenced = true, r.kind == Fenced
 	}
 	s.mu.Unlock()
-	switch {
-	case w == nil:
-	case w.pid == 0:
-		w.ready()
-	default:
-		if s.early != nil {
-			s.early.unwatch(w.pid)
-		}
-		w.handle(Notice{Pid: w.pid, Kind: Exited, Source: SourcePidfd, Seen: seen})
+	if !told {
+		w.handle(Notice{Pid: w.pid, Kind: r.kind, Source: s.source, At: r.at, Seen: s.seen, Signal: r.signal})
 	}
 }
 
 // Watch has h called with the notices of process pid, the last of which is
-// Exited: after it the process is not watched any more. pidfd stays the
-// caller's, who must keep it open until then or until Unwatch. A process that
-// is dead already gives its notice at once.
+// Exited: then it is not watched any more. A process that is dead already
+// gives its notice at once. pidfd stays the caller's, who must keep it open,
+// and must not reap the process, until then or until Unwatch.
 func (s *Sentinel) Watch(pid, pidfd int, h Handler) error {
-	w := &watched{pid: pid, fd: pidfd, handle: h}
-	s.mu.Lock()
-	if s.byPid[pid] != nil {
-		s.mu.Unlock()
-		return fmt.Errorf("sentinel: process %d is watched already", pid)
+	if pid <= 0 {
+		return fmt.Errorf("sentinel: watch process %d: %w", pid, unix.EINVAL)
 	}
-	s.byPid[pid] = w
-	s.mu.Unlock()
-	if s.early != nil {
-		if err := s.early.watch(pid); err != nil {
-			s.Unwatch(pid)
-			return fmt.Errorf("sentinel: watch process %d: %w", pid, err)
-		}
-	}
-	if err := s.add(pidfd, w); err != nil {
-		s.Unwatch(pid)
+	if err := s.add(&watched{pid: pid, fd: pidfd, handle: h}); err != nil {
 		return fmt.Errorf("sentinel: watch process %d: %w", pid, err)
 	}
 	return nil
 }
 
-// WatchFD has h called, on the sentinel's thread, whenever fd can be read.
+// WatchFD has h called, on the sentinel's thread, whenever fd can be read. It
+// ends when fd is closed.
 func (s *Sentinel) WatchFD(fd int, h func()) error {
-	return s.add(fd, &watched{fd: fd, ready: h})
+	if err := s.add(&watched{fd: fd, ready: h}); err != nil {
+		return fmt.Errorf("sentinel: watch descriptor %d: %w", fd, err)
+	}
+	return nil
 }
 
-func (s *Sentinel) add(fd int, w *watched) error {
+var errWatched = errors.New("is watched already")
+
+func (s *Sentinel) add(w *watched) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.byFD[int32(fd)] = w
-	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+	// Not the descriptor but a token goes with an event: the number may have
+	// been closed and opened again since the event was taken.
+	s.last++
+	w.token = s.last
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(w.token)), Pad: int32(uint32(w.token >> 32))}
+	if w.pid != 0 {
+		if s.byPid[w.pid] != nil {
+			return errWatched
+		}
+		event.Events |= unix.EPOLLONESHOT // a dead process's pidfd stays readable
+		if s.early != nil {
+			// Where this fails, for want of room, the pidfd tells all the same.
+			_ = s.early.watch(w.pid, w.token)
+		}
+	}
+	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, w.fd, &event); err != nil {
+		if w.pid != 0 && s.early != nil {
+			s.early.unwatch(w.pid)
+		}
+		return err
+	}
+	s.byToken[w.token] = w
+	if w.pid != 0 {
+		s.byPid[w.pid] = w
+	}
+	return nil
 }
 
-// Unwatch ends the watching of pid. From the sentinel's own thread no notice
-// comes after it; from another, one may be under way.
+func tokenOf(e *unix.EpollEvent) uint64 { return uint64(uint32(e.Pad))<<32 | uint64(uint32(e.Fd)) }
+
+// Unwatch ends the watching of pid, if it is watched. Called on the sentinel's
+// own thread no notice comes after it; from another, one may be under way.
 func (s *Sentinel) Unwatch(pid int) {
 	s.mu.Lock()
-	w := s.byPid[pid]
-	if w != nil {
-		delete(s.byPid, pid)
-		if s.byFD[int32(w.fd)] == w {
-			delete(s.byFD, int32(w.fd))
-			_ = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, w.fd, nil)
-		}
-	}
-	s.mu.Unlock()
-	if w != nil && s.early != nil {
-		s.early.unwatch(pid)
+	defer s.mu.Unlock()
+	if w := s.byPid[pid]; w != nil {
+		s.forget(w)
 	}
 }
 
-// earlyNotice passes on what an early source saw, each kind once.
-func (s *Sentinel) earlyNotice(n Notice) {
+// Status says how the sentinel works; it is complete once Run has begun.
+func (s *Sentinel) Status() []Feature { return append([]Feature(nil), s.ladder...) }
+
+// Lost is how many early notices were lost for want of room. Each such death
+// was told later by the pidfd. It is 0 once Run has returned.
+func (s *Sentinel) Lost() uint64 {
 	s.mu.Lock()
-	w := s.byPid[n.Pid]
-	if w != nil {
-		switch {
-		case n.Kind == Doomed && !w.doomed && !w.fenced:
-			w.doomed = true
-		case n.Kind == Fenced && !w.fenced:
-			w.fenced = true
-		default:
-			w = nil
-		}
+	defer s.mu.Unlock()
+	if s.early == nil {
+		return 0
 	}
-	s.mu.Unlock()
-	if w != nil {
-		w.handle(n)
-	}
+	return s.early.lost()
 }
 
 // Close ends Run. It does not wait, so handlers may call it.
 func (s *Sentinel) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed.CompareAndSwap(false, true) {
 		one := [8]byte{1}
 		_, _ = unix.Write(s.wake, one[:])
@@ -237,11 +282,16 @@ func (s *Sentinel) Close() {
 func (s *Sentinel) Done() <-chan struct{} { return s.ended }
 
 func (s *Sentinel) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed.Store(true)
 	if s.early != nil {
 		s.early.close()
+		s.early = nil
 	}
 	unix.Close(s.wake)
 	unix.Close(s.epoll)
+	s.epoll = -1 // Unwatch may still be called
 }
 
 // Now is CLOCK_MONOTONIC in nanoseconds, the clock of every notice.

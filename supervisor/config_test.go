@@ -110,7 +110,7 @@ func TestLoadConfigNamesFileLineAndField(t *testing.T) {
 		{"backoff upside down", "launcher:\n  process_manager:\n    backoff_period:\n      min: 2s\n      max: 1s\n", ":5: launcher.process_manager.backoff_period.max: 1s is not between 2s and 1h0m0s"},
 		{"no starts", "launcher:\n  process_manager: {max_concurrent_starts: 0}\n", ":2: launcher.process_manager.max_concurrent_starts: 0 is not between 1 and 1000"},
 		{"realtime", "sentinel: {realtime: 1}\n", `:1: sentinel.realtime: must be true or false, not "1"`},
-		{"source", "sentinel: {source: rumour}\n", `:1: sentinel.source: unknown death source "rumour"; there are auto, kernel and pidfd`},
+		{"source", "sentinel: {source: rumour}\n", `:1: sentinel.source: unknown death source "rumour"; there are auto, kernel, connector and pidfd`},
 		{"not YAML", "launcher: {\n", ":2: not YAML: did not find expected node content"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
