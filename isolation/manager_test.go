@@ -104,7 +104,7 @@ func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
 		_ = post(func() { h.HandleEngine(e) })
 	})
 	require.NoError(t, err)
-	log := slog.New(slog.NewTextHandler(logTo(), nil))
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	h.Manager = NewManager(Config{RuntimeDir: dir, DefaultLevel: LevelNamespace,
 		Event: func(e event.Event) { h.events <- e },
 		Pool:  pool.Config{MaxConcurrentStarts: 4, BackoffMin: 10 * time.Millisecond, BackoffMax: time.Second, Log: log},
@@ -137,10 +137,10 @@ func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
 
 func manifest(name string, change func(m *patterns.Manifest)) *patterns.Manifest {
 	exe, _ := os.Executable()
-	m := &patterns.Manifest{Name: name, Dir: filepath.Dir(exe), Program: exe, Contract: "sdk", Listen: "unix",
+	m := &patterns.Manifest{Name: name, Dir: filepath.Dir(exe), Program: exe, Contract: "sdk", Listen: "unix", Heir: true,
 		Config: map[string]string{"mark": name},
 		// The race detector's way of ending takes a second otherwise.
-		Environment: map[string]string{"GORACE": "atexit_sleep_ms=0", "UNDERSTUDY_NO_HEIR": os.Getenv("NOHEIR")},
+		Environment: map[string]string{"GORACE": "atexit_sleep_ms=0"},
 		Spares: patterns.Spares{Min: 1, Max: 2}, StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
 		Probe: patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second}}
 	if change != nil {
@@ -389,12 +389,4 @@ func TestBadRequestsNameTheField(t *testing.T) {
 	_, err := h.Acquire(h.ctx(), AcquireRequest{Pattern: "nobody", Key: Key{Namespace: "acme"}})
 	require.ErrorIs(t, err, ErrUnknownPattern)
 	require.Empty(t, h.List())
-}
-
-func logTo() io.Writer {
-	if f := os.Getenv("LOGTO"); f != "" {
-		w, _ := os.OpenFile(f, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		return w
-	}
-	return io.Discard
 }

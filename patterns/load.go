@@ -68,6 +68,7 @@ func (m *Manifest) fields() strictyaml.Fields {
 		"isolation":     strictyaml.OneOf(&m.Isolation, "none", "namespace", "session"),
 		"listen":        strictyaml.OneOf(&m.Listen, "unix", "tcp"),
 		"environment":   strictyaml.StringMap(&m.Environment, checkVariable),
+		"heir":          strictyaml.Bool(&m.Heir),
 		"config":        strictyaml.StringMap(&m.Config, nil),
 		"start_timeout": strictyaml.Duration(&m.StartTimeout, minStartTimeout, maxStartTimeout),
 		"grace_period":  strictyaml.Duration(&m.GracePeriod, 0, maxGracePeriod),

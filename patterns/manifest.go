@@ -39,6 +39,8 @@ type Manifest struct {
 	GracePeriod time.Duration
 	Probe       Probe
 	CrashBudget CrashBudget
+	// Heir: workers that can start an heir may (package worker/heir).
+	Heir bool
 }
 
 // Spares is how many standbys are kept.
@@ -70,6 +72,7 @@ func defaults() *Manifest {
 	return &Manifest{
 		Contract:     "sdk",
 		Listen:       "unix",
+		Heir:         true,
 		Environment:  map[string]string{},
 		Config:       map[string]string{},
 		Spares:       Spares{Min: 1, Max: maxUnset},

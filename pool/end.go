@@ -101,7 +101,9 @@ func (k *Keeper) exited(w *Worker) {
 		w.control.Close()
 	}
 	for _, f := range []*os.File{w.raw, w.fence, w.pidfd} {
-		f.Close()
+		if f != nil {
+			f.Close()
+		}
 	}
 	go func() {
 		late := time.AfterFunc(outputGrace, w.output.close)

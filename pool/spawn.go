@@ -71,13 +71,15 @@ func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 	}
 	p.control = parent
 	theirs = append(theirs, child)
-	efd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return p, fmt.Errorf("fence eventfd: %w", err)
+	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd()}
+	if m.Heir {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		if err != nil {
+			return p, fmt.Errorf("fence eventfd: %w", err)
+		}
+		p.fence = os.NewFile(uintptr(fd), "fence")
+		files = append(files, p.fence.Fd())
 	}
-	p.fence = os.NewFile(uintptr(efd), "fence")
-
-	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd(), p.fence.Fd()}
 	pidfd := -1
 	pid, err := syscall.ForkExec(m.Program, append([]string{m.Program}, m.Args...), &syscall.ProcAttr{
 		Dir:   m.Dir,
@@ -109,11 +111,13 @@ func environment(m *patterns.Manifest, name string) []string {
 	}
 	env = append(env,
 		fmt.Sprintf("UNDERSTUDY_CONTROL_FD=%d", controlFD),
-		fmt.Sprintf("UNDERSTUDY_FENCE_FD=%d", fenceFD),
 		"UNDERSTUDY_PATTERN="+m.Name,
 		"UNDERSTUDY_WORKER="+name,
 		"UNDERSTUDY_CONFIG="+string(config),
 	)
+	if m.Heir {
+		env = append(env, fmt.Sprintf("UNDERSTUDY_FENCE_FD=%d", fenceFD))
+	}
 	for k, v := range m.Environment {
 		env = append(env, k+"="+v)
 	}

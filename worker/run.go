@@ -53,7 +53,11 @@ func Run(ctx context.Context, p Pattern) error {
 
 // startHeir returns nil if there can be none: the worker serves all the same,
 // only its death shows later.
+// Without a fence the supervisor wants none.
 func startHeir(fence *os.File, log *slog.Logger) *heir.Heir {
+	if fence == nil {
+		return nil
+	}
 	h, err := heir.Start(fence)
 	switch {
 	case errors.Is(err, heir.ErrNotSupported):
