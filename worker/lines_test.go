@@ -19,7 +19,8 @@ import (
 const asWorker = "WORKER_TEST_LINES"
 
 // runLines is a worker that answers each line with "<process id> <epoch>
-// <config> <line>". Its config says where it fails: warm, probe and serve can
+// <greeting> <line>"; the line "wait" with "waiting", and then the next one
+// even if it has been drained meanwhile. Its config says where it fails: warm, probe and serve can
 // be "fail" or "hang", serve also "return".
 func runLines() error {
 	var config map[string]string
@@ -73,7 +74,15 @@ func serveLines(ctx context.Context, a *worker.Assignment) error {
 				if err != nil {
 					return
 				}
-				if line == "reuse\n" {
+				switch line {
+				case "wait\n":
+					if _, err := fmt.Fprintln(c, "waiting"); err != nil {
+						return
+					}
+					if line, err = in.ReadString('\n'); err != nil {
+						return
+					}
+				case "reuse\n":
 					reuse(c)
 					return
 				}

@@ -56,6 +56,7 @@ func supervise(t testing.TB, c config, cmd *exec.Cmd, env ...string) *supervised
 	cmd.Env = append([]string{
 		"UNDERSTUDY_CONTROL_FD=3", "UNDERSTUDY_FENCE_FD=4",
 		"UNDERSTUDY_PATTERN=test", "UNDERSTUDY_WORKER=test-1", "UNDERSTUDY_CONFIG=" + string(text),
+		"GORACE=atexit_sleep_ms=0", // no second's rest at each exit
 	}, env...)
 	cmd.ExtraFiles = []*os.File{theirs, s.fence}
 	cmd.Stdout, cmd.Stderr = s.output, s.output

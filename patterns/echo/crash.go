@@ -29,12 +29,10 @@ func (e *echo) Crash(_ context.Context, r *echov1.CrashRequest) (*echov1.CrashRe
 		err = dieBy(unix.SIGSEGV)
 	case echov1.CrashWay_CRASH_WAY_SIGABRT:
 		err = dieBy(unix.SIGABRT)
-	case echov1.CrashWay_CRASH_WAY_SIGKILL, echov1.CrashWay_CRASH_WAY_SIGSTOP:
-		sig := unix.SIGKILL
-		if r.Way == echov1.CrashWay_CRASH_WAY_SIGSTOP {
-			sig = unix.SIGSTOP
-		}
-		err = unix.Kill(os.Getpid(), sig)
+	case echov1.CrashWay_CRASH_WAY_SIGKILL:
+		err = raise(unix.SIGKILL)
+	case echov1.CrashWay_CRASH_WAY_SIGSTOP:
+		err = raise(unix.SIGSTOP)
 	case echov1.CrashWay_CRASH_WAY_DEADLOCK:
 		go e.stuck.Lock() // had when this call is over
 	case echov1.CrashWay_CRASH_WAY_LEAK:
@@ -67,11 +65,18 @@ func dieBy(sig unix.Signal) error {
 		uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0); errno != 0 {
 		return fmt.Errorf("rt_sigaction: %w", errno)
 	}
-	runtime.LockOSThread() // the thread that the core shows is this one
+	return raise(sig)
+}
+
+// raise sends the signal to the thread that runs this, which therefore does
+// nothing more: signals to the process may hit another first.
+func raise(sig unix.Signal) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := unix.Tgkill(unix.Getpid(), unix.Gettid(), sig); err != nil {
 		return fmt.Errorf("tgkill: %w", err)
 	}
-	select {}
+	return nil
 }
 
 // leak lets the process grow by limit MiB and no further, and grows until the
@@ -96,6 +101,7 @@ func leak(limit int32) error {
 				chunk[i] = 1
 			}
 			all = append(all, chunk)
+			runtime.KeepAlive(all)
 		}
 	}()
 	return nil

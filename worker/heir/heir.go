@@ -15,8 +15,8 @@ import (
 type Heir struct {
 	pid   int
 	pidfd int
-	fds   []int  // what Stop closes
-	state *state // never unmapped once there was an heir: Track may be late
+	fds   []int // all that it opened: pidfds of the worker and the heir, the fence
+	state *state
 	once  sync.Once
 }
 
@@ -53,32 +53,42 @@ func (h *Heir) Untrack(fd int) {
 // Stop ends the heir and returns when it holds nothing any more. It is for a
 // process that is about to replace itself by execve; see the package's text.
 // The parent sees a child killed by signal 9. Only the first call counts.
-func (h *Heir) Stop() error {
+func (h *Heir) Stop() (err error) {
 	if h == nil {
 		return nil
 	}
-	var err error
-	h.once.Do(func() { err = h.stop() })
+	h.once.Do(func() {
+		if err = h.end(); err == nil {
+			h.release()
+		}
+	})
 	return err
 }
 
-func (h *Heir) stop() error {
+// end kills the heir. It has given up memory and descriptors before its pidfd
+// becomes readable.
+func (h *Heir) end() error {
 	err := unix.PidfdSendSignal(h.pidfd, unix.SIGKILL, nil, 0)
 	if err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("stop heir %d: %w", h.pid, err)
+		return fmt.Errorf("kill heir %d: %w", h.pid, err)
 	}
 	ended := []unix.PollFd{{Fd: int32(h.pidfd), Events: unix.POLLIN}}
 	for {
 		_, err := unix.Poll(ended, -1)
 		if err == nil {
-			break
+			return nil
 		}
 		if !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("wait for the end of heir %d: %w", h.pid, err)
 		}
 	}
+}
+
+// release closes the descriptors. The state stays mapped: Track may still be
+// called, and 20 KiB once in a process are no leak.
+func (h *Heir) release() {
 	for _, fd := range h.fds {
 		_ = unix.Close(fd)
 	}
-	return nil
+	h.fds = nil
 }

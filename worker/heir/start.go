@@ -21,8 +21,9 @@ const (
 	// schedIdle is SCHED_IDLE of sched(7).
 	schedIdle = 5
 
-	// setup is how long Start waits for the heir to be ready.
-	setup = time.Second
+	// setup is how long Start waits for the heir to be ready: some 50 µs are
+	// usual, but many workers may be starting at once.
+	setup = 5 * time.Second
 )
 
 // spawn clones with every signal blocked; the child never returns from it.
@@ -47,31 +48,34 @@ func Start(fence *os.File) (*Heir, error) {
 	return h, nil
 }
 
-func start(fence *os.File) (_ *Heir, err error) {
+func start(fence *os.File) (h *Heir, err error) {
 	if err := unix.CloseRange(emptyRange, emptyRange, 0); err != nil {
 		return nil, classify("close_range", err)
 	}
-	worker, err := unix.PidfdOpen(unix.Getpid(), 0)
-	if err != nil {
-		return nil, classify("pidfd_open", err)
-	}
-	defer closeOnError(&err, worker)
-	fenceFD, err := duplicate(fence)
-	if err != nil {
-		return nil, fmt.Errorf("duplicate the fence: %w", err)
-	}
-	defer closeOnError(&err, fenceFD)
-	s, mem, err := newState()
-	if err != nil {
-		return nil, fmt.Errorf("map its memory: %w", err)
-	}
+	h = &Heir{}
 	defer func() {
 		if err != nil {
-			_ = unix.Munmap(mem)
+			h.release()
+			h = nil
 		}
 	}()
-
-	s.fence = pollFD{fd: int32(fenceFD), events: unix.POLLIN}
+	worker, err := unix.PidfdOpen(unix.Getpid(), 0)
+	if err != nil {
+		return h, classify("pidfd_open", err)
+	}
+	h.fds = append(h.fds, worker)
+	doomed := -1
+	if fence != nil {
+		if doomed, err = duplicate(fence); err != nil {
+			return h, fmt.Errorf("duplicate the fence: %w", err)
+		}
+		h.fds = append(h.fds, doomed)
+	}
+	if h.state, err = newState(); err != nil {
+		return h, fmt.Errorf("map its memory: %w", err)
+	}
+	s := h.state
+	s.fence = pollFD{fd: int32(doomed), events: unix.POLLIN}
 	s.worker = pollFD{fd: int32(worker), events: unix.POLLIN}
 	s.idle = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: schedIdle, Nice: 19}
 	copy(s.name[:], Name)
@@ -79,17 +83,12 @@ func start(fence *os.File) (_ *Heir, err error) {
 
 	pid := spawn(s, flags, uintptr(unsafe.Pointer(s))) // the stack ends where the state begins
 	if pid < 0 {
-		return nil, classify("clone", unix.Errno(-pid))
+		return h, classify("clone", unix.Errno(-pid))
 	}
-	h := &Heir{pid: pid, pidfd: int(s.pidfd), state: s}
+	h.pid, h.pidfd = pid, int(s.pidfd)
+	h.fds = append(h.fds, h.pidfd)
 	if !s.awaitReady(setup) {
-		_ = h.Stop()
-		_ = unix.Close(h.pidfd)
-		return nil, fmt.Errorf("not ready after %v, killed; a seccomp filter may forbid one of its system calls", setup)
-	}
-	h.fds = append(h.fds, h.pidfd, worker)
-	if fenceFD >= 0 {
-		h.fds = append(h.fds, fenceFD)
+		return h, errors.Join(fmt.Errorf("not ready after %v; a seccomp filter may forbid one of its system calls", setup), h.end())
 	}
 	return h, nil
 }
@@ -109,11 +108,8 @@ func classify(call string, err error) error {
 	return fmt.Errorf("%s: %w", call, err)
 }
 
-// duplicate gives the heir a descriptor of its own of the fence, or -1.
+// duplicate gives the heir a descriptor of its own of the fence.
 func duplicate(fence *os.File) (int, error) {
-	if fence == nil {
-		return -1, nil
-	}
 	raw, err := fence.SyscallConn()
 	if err != nil {
 		return -1, err
@@ -126,10 +122,4 @@ func duplicate(fence *os.File) (int, error) {
 		return -1, err
 	}
 	return fd, dupErr
-}
-
-func closeOnError(err *error, fd int) {
-	if *err != nil && fd >= 0 {
-		_ = unix.Close(fd)
-	}
 }

@@ -3,6 +3,7 @@
 package heir
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -71,21 +72,19 @@ const (
 )
 
 // newState maps a guard page, one page of stack and the state, in this order.
-func newState() (s *state, mem []byte, err error) {
+func newState() (*state, error) {
 	page := unix.Getpagesize()
-	size := 2*page + int(unsafe.Sizeof(state{}))
-	mem, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE,
+	mem, err := unix.Mmap(-1, 0, 2*page+int(unsafe.Sizeof(state{})), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := unix.Mprotect(mem[:page], unix.PROT_NONE); err != nil {
-		_ = unix.Munmap(mem)
-		return nil, nil, err
+		return nil, errors.Join(err, unix.Munmap(mem))
 	}
 	// Swapped out it would work too, only later: a refusal is no error.
 	_ = unix.Mlock(mem[page:])
-	return (*state)(unsafe.Pointer(&mem[2*page])), mem, nil
+	return (*state)(unsafe.Pointer(&mem[2*page])), nil
 }
 
 // awaitReady returns whether the heir was set up within the time.
@@ -97,8 +96,7 @@ func (s *state) awaitReady(within time.Duration) bool {
 			return false
 		}
 		timeout := unix.NsecToTimespec(left.Nanoseconds())
-		// Any error (woken, interrupted, timed out, already set) is told
-		// apart by the conditions of this loop.
+		// Woken, interrupted, too late or already set: the loop tells.
 		_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&s.ready)), futexWait, 0,
 			uintptr(unsafe.Pointer(&timeout)), 0, 0)
 	}
