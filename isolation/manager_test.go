@@ -141,7 +141,7 @@ func manifest(name string, change func(m *patterns.Manifest)) *patterns.Manifest
 		Config: map[string]string{"mark": name},
 		// The race detector's way of ending takes a second otherwise.
 		Environment: map[string]string{"GORACE": "atexit_sleep_ms=0"},
-		Spares: patterns.Spares{Min: 1, Max: 2}, StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
+		Spares:      patterns.Spares{Min: 1, Max: 2}, StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
 		Probe: patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second}}
 	if change != nil {
 		change(m)
@@ -320,7 +320,10 @@ func TestStartThatFailsSaysWhere(t *testing.T) {
 		"gives up":    {func(m *patterns.Manifest) { m.Config["die"] = "error" }, pool.StepHandshake, []string{"warm-up: no model", "exited with code 1"}},
 		"never ready": {func(m *patterns.Manifest) { m.Config["die"] = "hang"; m.StartTimeout = 300 * time.Millisecond }, pool.StepHandshake, []string{"not ready within 300ms"}},
 		"no program":  {func(m *patterns.Manifest) { m.Program = "/does/not/exist" }, pool.StepSpawn, []string{"/does/not/exist", "no such file"}},
-		"speaks no protocol": {func(m *patterns.Manifest) { m.Program, m.Args = "/bin/sh", []string{"-c", "echo hello >&3; sleep 30"}; m.GracePeriod = 0 },
+		"speaks no protocol": {func(m *patterns.Manifest) {
+			m.Program, m.Args = "/bin/sh", []string{"-c", "echo hello >&3; sleep 30"}
+			m.GracePeriod = 0
+		},
 			pool.StepHandshake, []string{"malformed"}},
 		"floods stdout": {func(m *patterns.Manifest) {
 			m.Program, m.Args = "/bin/sh", []string{"-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 4"}
