@@ -98,7 +98,7 @@ func routesUpdate(u isolation.RoutesUpdate) *understudyv1.RoutesUpdate {
 			Address:              r.Address,
 			Epoch:                r.Epoch,
 			Pid:                  int32(r.Pid),
-			State:                routeState(r.State),
+			State:                routeState(r),
 			Reason:               routeReason(r.Reason),
 			DeathMonotonicNs:     r.Death,
 			PublishedMonotonicNs: r.Published,
@@ -108,13 +108,19 @@ func routesUpdate(u isolation.RoutesUpdate) *understudyv1.RoutesUpdate {
 	return out
 }
 
-// routeState is a binding's state as proxies see it. The address of a failed
-// binding is closed, so for them it is gone.
-func routeState(s isolation.State) understudyv1.RouteState {
-	switch s {
+// routeState is a binding's state as proxies see it. A worker that was just
+// activated counts, at a launch as at a failover: connections queue until it
+// accepts. The address of a failed binding is closed, so for them it is gone.
+func routeState(r isolation.Route) understudyv1.RouteState {
+	switch r.State {
 	case isolation.Active:
 		return understudyv1.RouteState_ROUTE_STATE_ACTIVE
-	case isolation.Starting, isolation.Recovering:
+	case isolation.Starting:
+		if r.Pid != 0 {
+			return understudyv1.RouteState_ROUTE_STATE_ACTIVE
+		}
+		return understudyv1.RouteState_ROUTE_STATE_WAITING
+	case isolation.Recovering:
 		return understudyv1.RouteState_ROUTE_STATE_WAITING
 	}
 	return understudyv1.RouteState_ROUTE_STATE_GONE

@@ -164,7 +164,13 @@ func (s *Server) Socket() string { return s.socket }
 func (s *Server) Serve() error {
 	ended := make(chan error, 2)
 	for _, l := range []net.Listener{s.tcp, s.unix} {
-		go func() { ended <- s.grpc.Serve(netutil.LimitListener(l, maxConnections)) }()
+		go func() {
+			err := s.grpc.Serve(netutil.LimitListener(l, maxConnections))
+			if errors.Is(err, grpc.ErrServerStopped) {
+				err = nil // Stop came first
+			}
+			ended <- err
+		}()
 	}
 	err := <-ended
 	s.Stop()
