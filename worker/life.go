@@ -45,6 +45,8 @@ type life struct {
 	alone      bool             // drained means over: nobody is going to say retire
 	overdue    <-chan time.Time // end of the grace period
 	over       bool
+
+	announcement announcement
 }
 
 // begin starts the warm-up.
@@ -117,8 +119,9 @@ func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
 	var err error
-	// Beside Accept, not before it: connections are waiting.
-	if a.Listeners, err = listen(m, fds, l.heir, func() { go l.link.send(active) }); err != nil {
+	l.announcement.sent = make(chan struct{})
+	announce := func() { l.announcement.begin(func() { l.link.send(active) }) }
+	if a.Listeners, err = listen(m, fds, l.heir, announce); err != nil {
 		return fmt.Errorf("activate %s: %w", a.ProcessID, err)
 	}
 	l.assignment = a
@@ -171,16 +174,18 @@ func (l *life) drain(grace time.Duration) {
 
 // ended is the end of Serve.
 func (l *life) ended(err error) error {
-	if l.draining && (errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)) {
-		err = nil
-	}
-	if err == nil && !l.draining {
-		err = errors.New("returned without having been asked to")
-	}
-	if err != nil {
+	if !l.draining {
+		if err == nil {
+			err = errors.New("returned without having been asked to")
+		}
 		return fmt.Errorf("serve %s: %w", l.assignment.ProcessID, err)
 	}
+	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+		// Many servers have an error of their own for a stop that was asked for.
+		l.log.Info("serve ended", "process_id", l.assignment.ProcessID, "epoch", l.assignment.Epoch, "error", err)
+	}
 	l.drained, l.overdue = true, nil
+	l.announcement.settle()
 	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Drained{Drained: &understudyv1.Drained{}}})
 	l.over = l.alone
 	return nil

@@ -29,6 +29,9 @@ func Run(ctx context.Context, p Pattern) error {
 	if p.Serve == nil {
 		return errors.New("worker: Pattern.Serve is not set")
 	}
+	term := make(chan os.Signal, 2)
+	signal.Notify(term, unix.SIGTERM)
+	defer signal.Stop(term)
 	env, err := readEnvironment()
 	if err != nil {
 		return err
@@ -43,7 +46,8 @@ func Run(ctx context.Context, p Pattern) error {
 	env.close()
 	l := &life{pattern: p, config: env.config, heir: h, log: log, link: newLink(conn, log)}
 	defer l.link.close()
-	if err := l.run(ctx); err != nil {
+	if err := l.run(ctx, term); err != nil {
+		l.announcement.settle()
 		l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Fatal{
 			Fatal: &understudyv1.Fatal{Error: valid(err.Error())}}})
 		return err
@@ -52,8 +56,7 @@ func Run(ctx context.Context, p Pattern) error {
 }
 
 // startHeir returns nil if there can be none: the worker serves all the same,
-// only its death shows later.
-// Without a fence the supervisor wants none.
+// only its death shows later. Without a fence the supervisor wants none.
 func startHeir(fence *os.File, log *slog.Logger) *heir.Heir {
 	if fence == nil {
 		return nil
@@ -68,11 +71,7 @@ func startHeir(fence *os.File, log *slog.Logger) *heir.Heir {
 	return h
 }
 
-func (l *life) run(ctx context.Context) error {
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, unix.SIGTERM)
-	defer signal.Stop(term)
-
+func (l *life) run(ctx context.Context, term <-chan os.Signal) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	l.begin(inner)

@@ -28,8 +28,8 @@ type Pattern struct {
 	// Serve, never before Warm has returned.
 	Probe func(ctx context.Context) error
 	// Serve answers on a.Listener() until ctx ends, then finishes what it has
-	// begun, within a.Grace(), and returns. Its listeners are closed when ctx
-	// ends, and net.ErrClosed is then no failure. To return before that is one.
+	// begun, within a.Grace(), and returns. Its listeners are closed just after
+	// the end of ctx; what it returns then is no failure. To return before is.
 	Serve func(ctx context.Context, a *Assignment) error
 }
 

@@ -15,6 +15,14 @@ type client int
 // connect returns when the worker has answered, and so knows the connection.
 func connect(t testing.TB, addr unix.Sockaddr) client {
 	t.Helper()
+	c := dial(t, addr)
+	require.True(t, c.answered(), "no answer from a live worker")
+	return c
+}
+
+// dial returns when the kernel has taken the connection.
+func dial(t testing.TB, addr unix.Sockaddr) client {
+	t.Helper()
 	domain := unix.AF_UNIX
 	if _, tcp := addr.(*unix.SockaddrInet4); tcp {
 		domain = unix.AF_INET
@@ -25,9 +33,7 @@ func connect(t testing.TB, addr unix.Sockaddr) client {
 	limit := unix.NsecToTimeval(patience.Nanoseconds())
 	require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
 	require.NoError(t, unix.Connect(fd, addr))
-	c := client(fd)
-	require.True(t, c.answered(), "no answer from a live worker")
-	return c
+	return client(fd)
 }
 
 // answered says a line and returns whether the worker echoed it.

@@ -86,7 +86,7 @@ poll:
 	MOVW	(state_worker+pollFD_revents)(R12), CX
 	TESTW	$const_pollIn, CX
 	JNE	dead
-	// The worker closed our descriptor of it: nothing can be known any more.
+	// POLLNVAL: the worker closed our descriptor of it.
 	TESTW	CX, CX
 	JNE	quit
 	MOVW	(state_fence+pollFD_revents)(R12), CX
@@ -101,6 +101,14 @@ again:
 	SHLQ	$1, R13
 	JMP	cut
 dead:
+	// The descriptor said so; but the table is the worker's, who may have
+	// put another one in its place. So the memory has to say so too: unshare
+	// refuses, and does nothing else, as long as anybody shares it.
+	MOVQ	$const_sysUnshare, AX
+	MOVQ	$const_cloneVM, DI
+	SYSCALL
+	CMPQ	AX, $-const_einval
+	JEQ	quit
 	MOVQ	$1, R15
 
 cut:
@@ -153,6 +161,9 @@ next:
 	XORL	DI, DI
 	SYSCALL
 	INT	$3
+
+	// The worker may live, so nothing is touched. If it does not, this is
+	// right as well: leaving closes what nobody else holds.
 quit:
 	MOVQ	$const_sysExitGroup, AX
 	MOVQ	$1, DI

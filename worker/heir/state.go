@@ -53,8 +53,11 @@ const (
 	sysSetpgid     = unix.SYS_SETPGID
 	sysShutdown    = unix.SYS_SHUTDOWN
 	sysSigprocmask = unix.SYS_RT_SIGPROCMASK
+	sysUnshare     = unix.SYS_UNSHARE
 
+	cloneVM     = unix.CLONE_VM
 	eintr       = int(unix.EINTR)
+	einval      = int(unix.EINVAL)
 	futexWait   = 0x80 // FUTEX_WAIT_PRIVATE
 	futexWake   = 0x81 // FUTEX_WAKE_PRIVATE
 	pollIn      = unix.POLLIN

@@ -25,6 +25,7 @@ type supervised struct {
 	pidfd    int
 	heir     int // pid, 0 without one
 	fence    *os.File
+	reports  *json.Decoder
 	stdin    *os.File // its closing makes the worker do spec.On
 	unixAddr unix.Sockaddr
 	tcpAddr  unix.Sockaddr
@@ -59,7 +60,7 @@ func supervise(t testing.TB, s spec) *supervised {
 	w.fence = os.NewFile(uintptr(fence), "fence")
 	reports, reporter, err := os.Pipe()
 	require.NoError(t, err)
-	defer reports.Close()
+	t.Cleanup(func() { reports.Close() })
 	defer reporter.Close()
 	stdin, stdinWriter, err := os.Pipe()
 	require.NoError(t, err)
@@ -77,13 +78,19 @@ func supervise(t testing.TB, s spec) *supervised {
 	require.NoError(t, err)
 	reporter.Close()
 	t.Cleanup(w.cleanup)
-	var r report
 	require.NoError(t, reports.SetReadDeadline(time.Now().Add(patience)))
-	require.NoError(t, json.NewDecoder(reports).Decode(&r), "the worker's report")
-	require.Empty(t, r.Failed)
-	w.heir = r.Heir
+	w.reports = json.NewDecoder(reports)
+	w.heir = w.report().Heir
 	require.Equal(t, s.Heir, w.heir != 0)
 	return w
+}
+
+// report waits for what the worker has to say.
+func (w *supervised) report() (r report) {
+	w.t.Helper()
+	require.NoError(w.t, w.reports.Decode(&r), "the worker's report")
+	require.Empty(w.t, r.Failed)
+	return r
 }
 
 // cleanup leaves nothing behind, whatever went wrong.
@@ -100,9 +107,23 @@ func (w *supervised) cleanup() {
 
 // kill kills the worker alone.
 func (w *supervised) kill() time.Time {
+	w.t.Helper()
 	at := time.Now()
-	require.NoError(w.t, unix.PidfdSendSignal(w.pidfd, unix.SIGKILL, nil, 0))
+	w.signal(unix.SIGKILL)
 	return at
+}
+
+// signal sends the worker alone a signal.
+func (w *supervised) signal(s unix.Signal) {
+	w.t.Helper()
+	require.NoError(w.t, unix.PidfdSendSignal(w.pidfd, s, nil, 0))
+}
+
+// dead returns whether the worker is.
+func (w *supervised) dead() bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}, 0)
+	require.NoError(w.t, err)
+	return n > 0
 }
 
 // bury waits for the worker's end and its heir's and returns their statuses.

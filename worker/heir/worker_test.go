@@ -31,8 +31,10 @@ type spec struct {
 	Heir    bool
 	Ballast int    // MB of touched memory beside the runtime's own
 	Busy    int    // OS threads that spin
-	Do      string // before it is ready: exec, load
-	On      string // at the end of its stdin: exit, core, execve; else it ends quietly
+	Track   string // which descriptors: "" accepted connections, none, all
+	NoFence bool   // the heir is not told of it
+	Do      string // before it is ready: children, load
+	On      string // at the end of its stdin: exit, core, execve, close, replace
 }
 
 // report is what a ready worker tells the test.
@@ -51,7 +53,11 @@ func runWorker(text string) error {
 	var r report
 	if s.Heir {
 		var err error
-		if h, err = Start(os.NewFile(fenceFD, "fence")); err != nil {
+		fence := os.NewFile(fenceFD, "fence")
+		if s.NoFence {
+			fence = nil
+		}
+		if h, err = Start(fence); err != nil {
 			return err
 		}
 		r.Heir = h.Pid()
@@ -67,27 +73,42 @@ func runWorker(text string) error {
 			}
 		}()
 	}
+	connections := h
+	switch s.Track {
+	case "none":
+		connections = nil
+	case "all":
+		for fd := range 1000 {
+			h.Track(fd)
+		}
+	}
 	for _, fd := range []uintptr{unixFD, tcpFD} {
 		l, err := net.FileListener(os.NewFile(fd, "listener"))
 		if err != nil {
 			return err
 		}
-		go serve(h, l)
+		go serve(connections, l)
 	}
-	if before := map[string]func() error{"exec": runChildren, "load": runLoad}[s.Do]; before != nil {
+	if before := map[string]func() error{"children": runChildren, "load": runLoad}[s.Do]; before != nil {
 		if err := before(); err != nil {
 			r.Failed = err.Error()
 		}
 	}
-	if err := json.NewEncoder(os.NewFile(reportFD, "report")).Encode(r); err != nil {
+	reports := json.NewEncoder(os.NewFile(reportFD, "report"))
+	if err := reports.Encode(r); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}
-	err = end(s.On, h)
+	if err := end(s.On, h); err != nil {
+		r.Failed = err.Error()
+	}
+	if err := reports.Encode(r); err != nil {
+		return err
+	}
 	runtime.KeepAlive(ballast)
-	return err
+	select {}
 }
 
 // touch maps resident memory.
@@ -131,23 +152,39 @@ func serve(h *Heir, l net.Listener) {
 // end is what the worker does when its stdin has ended.
 func end(how string, h *Heir) error {
 	switch how {
+	case "":
+		os.Exit(0)
 	case "exit":
 		os.Exit(7)
 	case "core":
 		// The Go runtime handles SIGQUIT; the default action dumps core.
-		var dfl [32]byte
+		var byDefault [32]byte
 		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGQUIT),
-			uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0); errno != 0 {
+			uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0); errno != 0 {
 			return errno
 		}
-		if err := unix.Kill(unix.Getpid(), unix.SIGQUIT); err != nil {
-			return err
-		}
+		return unix.Kill(unix.Getpid(), unix.SIGQUIT)
 	case "execve":
 		if err := h.Stop(); err != nil {
 			return err
 		}
 		return unix.Exec("/bin/sleep", []string{"sleep", "1000"}, nil)
+	case "close":
+		for _, fd := range h.fds {
+			if err := unix.Close(fd); err != nil {
+				return err
+			}
+		}
+	case "replace":
+		readable, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		for _, fd := range h.fds {
+			if err := unix.Dup3(readable, fd, unix.O_CLOEXEC); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
