@@ -1,0 +1,155 @@
+// Package outage measures what a client sees of a death: the time from the kill
+// to the first good answer of another process.
+//
+// The client asks without a pause, one request after the other, and tries again
+// at once after a failure. The kill comes from another thread at no particular
+// phase of a request. So the time contains whatever the client has to go
+// through: the request that was under way, its failure if it fails, a new
+// connection where there must be one, and the answer.
+package outage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// settled is how many good answers in a row the victim gives before it is
+	// killed, and its successor afterwards, before the client rests: enough
+	// for caches and connections to be as in steady service.
+	settled = 20
+	// phase is how long after that the kill comes at most; evenly spread, so
+	// that it meets every part of a request.
+	phase = 2 * time.Millisecond
+	// pace is the least time between the starts of two requests once several
+	// have failed: an address that refuses is not asked 50,000 times a second.
+	pace = 250 * time.Microsecond
+)
+
+// ErrLong means that no good answer came in the time given.
+var ErrLong = errors.New("no good answer")
+
+// Client asks for an answer.
+type Client interface {
+	// Ask makes one request and returns the pid of the process that answered.
+	// It does not try again by itself, unless that is what the client is
+	// about.
+	Ask(ctx context.Context) (pid int, err error)
+	// Close gives up what the client holds.
+	Close() error
+}
+
+// Outage is what a client saw of one death.
+type Outage struct {
+	// Killed is when the kill began, Answered when the first good answer of
+	// another process was complete: CLOCK_MONOTONIC, in nanoseconds.
+	Killed, Answered int64
+	// Victim and Successor are the pids before and after.
+	Victim, Successor int
+	// Failed counts the requests that failed, before and after too.
+	Failed int
+	// Cause is the first failure, nil if there was none.
+	Cause error
+}
+
+// Gap is the time from the kill to the first good answer.
+func (o *Outage) Gap() time.Duration { return time.Duration(o.Answered - o.Killed) }
+
+// Measure lets the client ask until one process has answered steadily, has kill
+// end it, and goes on until another one answers steadily. kill returns once it
+// has done what ends the process. The whole may take as long as limit; then the
+// error is ErrLong.
+func Measure(ctx context.Context, c Client, limit time.Duration, kill func(pid int) error) (*Outage, error) {
+	ctx, done := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w in %v", ErrLong, limit))
+	defer done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	o := &Outage{}
+	victims, ended := make(chan int, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		if pid, ok := <-victims; ok {
+			if err := o.kill(pid, kill); err != nil {
+				cancel(fmt.Errorf("kill of pid %d: %w", pid, err))
+			}
+		}
+	}()
+	err := o.ask(ctx, c, victims)
+	close(victims)
+	<-ended
+	if err != nil && o.Cause != nil {
+		err = fmt.Errorf("%w (the first of %d failures: %w)", err, o.Failed, o.Cause)
+	}
+	return o, err
+}
+
+// kill ends one process. A thread of its own sleeps to the microsecond; a
+// goroutine's sleep is rounded up to a millisecond.
+func (o *Outage) kill(pid int, kill func(int) error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pause(rand.N(phase))
+	o.Killed = now()
+	return kill(pid)
+}
+
+// ask is the client's loop.
+func (o *Outage) ask(ctx context.Context, c Client, victims chan<- int) error {
+	last, row, bad := 0, 0, 0 // who answered, how often in a row; failures in a row
+	for {
+		begun := now()
+		pid, err := c.Ask(ctx)
+		end := now()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			o.Failed++
+			if o.Cause == nil {
+				o.Cause = err
+			}
+			if row, bad = 0, bad+1; bad > 1 {
+				pause(time.Duration(begun + int64(pace) - now()))
+			}
+			continue
+		}
+		if pid != last {
+			last, row = pid, 0
+		}
+		row, bad = row+1, 0
+		switch {
+		case o.Victim == 0:
+			if row == settled {
+				o.Victim = pid
+				victims <- pid
+			}
+		case pid == o.Victim:
+		case o.Successor == 0:
+			o.Answered, o.Successor = end, pid
+		case row >= settled:
+			return nil
+		}
+	}
+}
+
+// now is CLOCK_MONOTONIC, the kernel's and the supervisor's clock.
+func now() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail with this clock
+	return t.Nano()
+}
+
+// pause sleeps in the kernel, not in the Go runtime.
+func pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil) // an early end is as good
+}

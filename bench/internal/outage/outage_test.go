@@ -1,0 +1,135 @@
+package outage_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"understudy/bench/internal/outage"
+	"understudy/bench/internal/role"
+)
+
+func TestMain(m *testing.M) {
+	role.Play(role.Roles{"answer": answer})
+	goleak.VerifyTestMain(m)
+}
+
+// answer says its pid to everybody who connects to the listener in descriptor
+// 3, once a byte comes from standard input.
+func answer() error {
+	l, err := net.FileListener(os.NewFile(3, "listener"))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		_, _ = c.Write([]byte(strconv.Itoa(os.Getpid()) + "\n"))
+		c.Close()
+	}
+}
+
+type client struct{ address string }
+
+func (c client) Ask(ctx context.Context) (int, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(line))
+}
+
+func (client) Close() error { return nil }
+
+type stage struct {
+	client
+	pids  []int
+	begin []func()
+}
+
+// newStage has two processes that share a listener; they answer from begin on.
+func newStage(t *testing.T) *stage {
+	s := &stage{client: client{filepath.Join(t.TempDir(), "s")}}
+	l, err := net.Listen("unix", s.address)
+	require.NoError(t, err)
+	f, err := l.(*net.UnixListener).File()
+	require.NoError(t, err)
+	defer f.Close()
+	for range 2 {
+		cmd := role.Command(context.Background(), "answer")
+		cmd.ExtraFiles = []*os.File{f}
+		in, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			var killed *exec.ExitError
+			require.ErrorAs(t, cmd.Wait(), &killed)
+		})
+		s.pids = append(s.pids, cmd.Process.Pid)
+		s.begin = append(s.begin, func() { _, _ = in.Write([]byte{'\n'}) })
+	}
+	// Ours stays open without anybody listening: connections queue.
+	t.Cleanup(func() { l.Close() })
+	s.begin[0]()
+	return s
+}
+
+func TestOutageIsTheTimeToTheNextProcess(t *testing.T) {
+	s := newStage(t)
+	const delay = 30 * time.Millisecond
+	o, err := outage.Measure(t.Context(), s, 10*time.Second, func(pid int) error {
+		time.AfterFunc(delay, s.begin[1])
+		return unix.Kill(pid, unix.SIGKILL)
+	})
+	require.NoError(t, err)
+	require.Equal(t, s.pids[0], o.Victim)
+	require.Equal(t, s.pids[1], o.Successor)
+	require.GreaterOrEqual(t, o.Gap(), delay)
+	require.Less(t, o.Gap(), 5*time.Second)
+	require.LessOrEqual(t, o.Failed, 1, "what was under way, at most: %v", o.Cause)
+}
+
+func TestOutageThatDoesNotEnd(t *testing.T) {
+	s := newStage(t)
+	_, err := outage.Measure(t.Context(), s, time.Second, func(pid int) error { return unix.Kill(pid, unix.SIGKILL) })
+	require.ErrorIs(t, err, outage.ErrLong)
+}
+
+func TestKillThatFails(t *testing.T) {
+	s := newStage(t)
+	wrong := errors.New("not today")
+	_, err := outage.Measure(t.Context(), s, 10*time.Second, func(int) error { return wrong })
+	require.ErrorIs(t, err, wrong)
+}
+
+func TestAddressWhereNobodyAnswers(t *testing.T) {
+	start := time.Now()
+	o, err := outage.Measure(t.Context(), client{"/nonexistent/s"}, 200*time.Millisecond, func(int) error { return nil })
+	require.ErrorIs(t, err, outage.ErrLong)
+	require.ErrorIs(t, err, unix.ENOENT)
+	require.Less(t, o.Failed, int(time.Since(start)/(250*time.Microsecond))+2)
+}
