@@ -34,11 +34,8 @@ func die(t testing.TB, s spec) (d death) {
 		*x.to = seen.Sub(at)
 	}
 	_, h := w.bury()
-	if s.Heir {
-		require.Zero(t, h.signal)
-		require.Zero(t, h.code)
-		d.freed = h.at.Sub(at)
-	}
+	d.freed = time.Since(at)
+	require.Equal(t, ended{}, h)
 	return d
 }
 

@@ -34,9 +34,18 @@ type supervised struct {
 	status   *os.ProcessState
 }
 
-// supervise starts a worker and returns when it is ready. At the end of the
-// test the worker must have been buried, with its heir.
+// supervise starts a worker and returns when it is ready.
 func supervise(t testing.TB, s spec) *supervised {
+	t.Helper()
+	w := launch(t, s)
+	w.heir = w.report().Heir
+	require.Equal(t, s.Heir, w.heir != 0)
+	return w
+}
+
+// launch starts a worker. At the end of the test it will be dead, and all that
+// belongs to it gone.
+func launch(t testing.TB, s spec) *supervised {
 	t.Helper()
 	w := &supervised{t: t, dir: t.TempDir(), pidfd: -1}
 	name := filepath.Join(w.dir, "s")
@@ -80,8 +89,6 @@ func supervise(t testing.TB, s spec) *supervised {
 	t.Cleanup(w.cleanup)
 	require.NoError(t, reports.SetReadDeadline(time.Now().Add(patience)))
 	w.reports = json.NewDecoder(reports)
-	w.heir = w.report().Heir
-	require.Equal(t, s.Heir, w.heir != 0)
 	return w
 }
 
@@ -139,9 +146,15 @@ func (w *supervised) bury() (worker *os.ProcessState, heir ended) {
 	return w.status, heir
 }
 
+// buryNow kills the worker and buries it.
+func (w *supervised) buryNow() {
+	w.t.Helper()
+	w.kill()
+	w.bury()
+}
+
 // ended is how a child of this process ended.
 type ended struct {
-	at     time.Time
 	signal syscall.Signal // 0 if it exited
 	code   int
 }
@@ -157,11 +170,10 @@ func waitFor(t testing.TB, pid int) ended {
 		}
 		require.NoError(t, err, "wait for %d", pid)
 		require.Equal(t, pid, got)
-		e := ended{at: time.Now(), code: status.ExitStatus()}
 		if status.Signaled() {
-			e.signal = status.Signal()
+			return ended{signal: status.Signal()}
 		}
-		return e
+		return ended{code: status.ExitStatus()}
 	}
 }
 

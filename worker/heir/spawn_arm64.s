@@ -1,0 +1,160 @@
+//go:build linux
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// func spawn(s *state, flags, stack uintptr) (pid int)
+//
+// See spawn_amd64.s: this is the same, line by line.
+TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
+	MOVD	s+0(FP), R19
+	MOVD	$const_sysSigprocmask, R8
+	MOVD	$const_sigSetmask, R0
+	ADD	$state_all, R19, R1
+	ADD	$state_mask, R19, R2
+	MOVD	$8, R3
+	SVC
+
+	// On arm64 the thread pointer comes before the child's id; both unused.
+	MOVD	$const_sysClone, R8
+	MOVD	flags+8(FP), R0
+	MOVD	stack+16(FP), R1
+	ADD	$state_pidfd, R19, R2
+	MOVD	ZR, R3
+	MOVD	ZR, R4
+	SVC
+	CBZ	R0, child
+	MOVD	R0, pid+24(FP)
+
+	MOVD	$const_sysSigprocmask, R8
+	MOVD	$const_sigSetmask, R0
+	ADD	$state_mask, R19, R1
+	MOVD	ZR, R2
+	MOVD	$8, R3
+	SVC
+	RET
+
+	// From here on: the heir. The kernel preserves all registers but R0.
+	//
+	// R19 the state
+	// R20 pause between two cuts in ns, 0 before the fence
+	// R21 bits of the current word of the map
+	// R22 1 when the worker is dead
+	// R23 index of the current word
+child:
+	MOVD	ZR, R20
+	MOVD	ZR, R22
+
+	MOVD	$const_sysSetpgid, R8
+	MOVD	ZR, R0
+	MOVD	ZR, R1
+	SVC
+	MOVD	$const_sysPrctl, R8
+	MOVD	$const_prSetName, R0
+	ADD	$state_name, R19, R1
+	SVC
+	MOVD	$1, R3
+	ADD	$state_ready, R19, R0
+	STLRW	R3, (R0)
+	MOVD	$const_sysFutex, R8
+	MOVD	$const_futexWake, R1
+	MOVD	$1, R2
+	SVC
+
+wait:
+	MOVD	ZR, R2
+	CBZ	R20, poll
+	ADD	$state_timeout, R19, R2
+	MOVD	ZR, 0(R2)
+	MOVD	R20, 8(R2)
+poll:
+	MOVD	$const_sysPpoll, R8
+	ADD	$state_fence, R19, R0
+	MOVD	$2, R1
+	MOVD	ZR, R3
+	MOVD	$8, R4
+	SVC
+	CMN	$const_eintr, R0
+	BEQ	wait
+	CMP	$0, R0
+	BLT	quit
+	BEQ	again
+	MOVHU	(state_worker+pollFD_revents)(R19), R1
+	TST	$const_pollIn, R1
+	BNE	dead
+	CBNZ	R1, quit
+	MOVHU	(state_fence+pollFD_revents)(R19), R1
+	MOVD	$-1, R2
+	MOVW	R2, (state_fence+pollFD_fd)(R19)
+	TST	$const_pollIn, R1
+	BEQ	wait
+	MOVD	$const_firstPause, R20
+	B	cut
+again:
+	MOVD	$const_lastPause, R1
+	CMP	R1, R20
+	BGE	cut
+	LSL	$1, R20
+	B	cut
+dead:
+	MOVD	$const_sysUnshare, R8
+	MOVD	$const_cloneVM, R0
+	SVC
+	CMN	$const_einval, R0
+	BEQ	quit
+	MOVD	$1, R22
+
+cut:
+	MOVD	ZR, R23
+word:
+	ADD	$state_tracked, R19, R1
+	MOVD	(R1)(R23<<3), R21
+bit:
+	CBZ	R21, next
+	RBIT	R21, R0
+	CLZ	R0, R0
+	SUB	$1, R21, R1
+	AND	R1, R21
+	ADD	R23<<6, R0
+	MOVD	R0, R24
+	MOVD	$4, R1
+	MOVW	R1, state_acceptingLen(R19)
+	MOVD	$const_sysGetsockopt, R8
+	MOVD	$const_solSocket, R1
+	MOVD	$const_soAccepting, R2
+	ADD	$state_accepting, R19, R3
+	ADD	$state_acceptingLen, R19, R4
+	SVC
+	CBNZ	R0, bit
+	MOVWU	state_accepting(R19), R0
+	CBNZ	R0, bit
+	MOVD	$const_sysShutdown, R8
+	MOVD	R24, R0
+	MOVD	$const_shutRDWR, R1
+	SVC
+	B	bit
+next:
+	ADD	$1, R23
+	CMP	$(const_trackable/64), R23
+	BLT	word
+	CBZ	R22, wait
+
+	MOVD	$const_sysCloseRange, R8
+	MOVD	ZR, R0
+	MOVD	$0xffffffff, R1
+	MOVD	ZR, R2
+	SVC
+	MOVD	$const_sysSchedSet, R8
+	MOVD	ZR, R0
+	ADD	$state_idle, R19, R1
+	MOVD	ZR, R2
+	SVC
+	MOVD	$const_sysExitGroup, R8
+	MOVD	ZR, R0
+	SVC
+	BRK
+quit:
+	MOVD	$const_sysExitGroup, R8
+	MOVD	$1, R0
+	SVC
+	BRK
