@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -18,7 +19,7 @@ import (
 // to the first bytes of a client. What a process does for the first time takes
 // several times as long as later: code comes into memory page by page, message
 // types are initialised, threads are started. A standby has the time.
-func rehearse(h *heir.Heir) error {
+func rehearse(h *heir.Heir, log *slog.Logger) error {
 	supervisor, self, err := rehearsalLink()
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func rehearse(h *heir.Heir) error {
 	}
 	a := newAssignment(m.GetActivate(), self)
 	a.Listeners, err = listen(m.GetActivate(), fds, h, func() {
-		(&link{conn: self}).send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
+		(&link{conn: self, log: log}).send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 			Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}})
 	})
 	if err != nil {
