@@ -55,7 +55,10 @@ func (m *Manager) do(e *entry, o output) {
 		}
 	case outFail:
 		if w := m.keeper.Worker(o.worker); w != nil {
-			m.keeper.Fail(w, pool.StepActivate, fmt.Errorf("does not serve %s within %v", e.ProcessID, e.manifest.StartTimeout))
+			silent := &pool.StartError{Pattern: e.Pattern, Worker: w.Name, Step: pool.StepActivate,
+				Err: fmt.Errorf("does not serve %s within %v", e.ProcessID, e.manifest.StartTimeout)}
+			e.failure = silent
+			m.keeper.Fail(w, silent.Step, silent.Err)
 		}
 	case outDrain:
 		if w := m.keeper.Worker(o.worker); w != nil {

@@ -150,8 +150,13 @@ func step(p phase, in input) (phase, []output) {
 		switch {
 		case p.state == Draining || p.state == Failed || p.serving:
 			return p, nil
-		case p.worker != 0: // activated, but silent: its death moves the epoch on
-			return p, []output{{kind: outFail, worker: p.worker}}
+		case p.worker != 0: // activated, but silent
+			fail := output{kind: outFail, worker: p.worker}
+			if p.state == Starting { // the launch fails; another would not do better
+				p, outs := broken(p)
+				return p, append([]output{fail}, outs...)
+			}
+			return p, []output{fail} // its death moves the epoch on
 		}
 		return broken(p)
 	case inRelease:
