@@ -16,7 +16,7 @@ import (
 	"understudy/patterns/echo/echov1"
 )
 
-// connections waits until a connection is in the endpoint's backlog.
+// awaitConnection waits until a connection is in the endpoint's backlog.
 func (e endpoint) awaitConnection(t testing.TB) {
 	t.Helper()
 	waiting := []unix.PollFd{{Fd: int32(e.file.Fd()), Events: unix.POLLIN}}
@@ -110,7 +110,7 @@ func BenchmarkActivation(b *testing.B) {
 
 func report(b *testing.B, what string, times []time.Duration) {
 	slices.Sort(times)
-	for _, p := range []int{50, 95} {
+	for _, p := range []int{50, 95, 99} {
 		b.ReportMetric(float64(times[min(len(times)*p/100, len(times)-1)].Microseconds()), fmt.Sprintf("%s-p%d-µs", what, p))
 	}
 	b.ReportMetric(0, "ns/op")

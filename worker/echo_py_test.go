@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -131,4 +133,23 @@ func TestPythonBadDatagrams(t *testing.T) {
 		require.True(t, s.probe(1).Ok)
 		post(t, s, e.httpClient(t))
 	})
+}
+
+// The program at the end of docs/PROTOCOL.md works as it stands there.
+func TestPythonByHand(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3 on this machine:", err)
+	}
+	text, err := os.ReadFile("../docs/PROTOCOL.md")
+	require.NoError(t, err)
+	program := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(text)
+	require.NotNil(t, program)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, "-B", "-c", string(program[1]))
+	cmd.Dir = ".."
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Regexp(t, `(?s)^b'{"ready".*b'{"active".*"payload": "hello".*\n0\n$`, string(out))
 }

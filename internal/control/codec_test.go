@@ -1,6 +1,9 @@
 package control
 
 import (
+	"encoding/json"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -78,4 +81,34 @@ func TestDecodeRefuses(t *testing.T) {
 func TestDecodeAcceptsTheLargest(t *testing.T) {
 	_, err := DecodeFromWorker([]byte(`{"drained": {}}` + strings.Repeat(" ", MaxMessage-15)))
 	require.NoError(t, err)
+}
+
+// What docs/PROTOCOL.md shows is what the codec reads, field by field, and
+// every kind of message is shown.
+func TestExamplesOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/PROTOCOL.md")
+	require.NoError(t, err)
+	missing := map[string]bool{}
+	for _, m := range []proto.Message{new(understudyv1.ToWorker), new(understudyv1.FromWorker)} {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			missing[fields.Get(i).TextName()] = true
+		}
+	}
+	for _, example := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(text, -1) {
+		var m proto.Message
+		if m, err = DecodeToWorker(example[1]); err != nil {
+			m, err = DecodeFromWorker(example[1])
+		}
+		require.NoError(t, err)
+		again, err := Encode(m)
+		require.NoError(t, err)
+		require.JSONEq(t, string(example[1]), string(again), "an unknown or superfluous field")
+		var kinds map[string]any
+		require.NoError(t, json.Unmarshal(example[1], &kinds))
+		for kind := range kinds {
+			delete(missing, kind)
+		}
+	}
+	require.Empty(t, missing, "kinds of messages without an example")
 }

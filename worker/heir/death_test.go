@@ -43,14 +43,15 @@ func die(t testing.TB, s spec) (d death) {
 func TestDeathIsSeenAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		ballast int // MB
+		busy    int // threads
 		kills   int
 		faster  float64 // at least; 0: only that it works
-	}{{0, 9, 0}, {256, 9, 5}, {1024, 5, 5}} {
-		t.Run(fmt.Sprintf("%dMB", c.ballast), func(t *testing.T) {
+	}{{0, 0, 9, 0}, {256, 0, 9, 5}, {1024, 0, 5, 5}, {256, 50, 5, 0}} {
+		t.Run(fmt.Sprintf("%dMB %d busy", c.ballast, c.busy), func(t *testing.T) {
 			var with, without []death
 			for range c.kills {
-				with = append(with, die(t, spec{Heir: true, Ballast: c.ballast}))
-				without = append(without, die(t, spec{Ballast: c.ballast}))
+				with = append(with, die(t, spec{Heir: true, Ballast: c.ballast, Busy: c.busy}))
+				without = append(without, die(t, spec{Ballast: c.ballast, Busy: c.busy}))
 			}
 			for _, what := range []struct {
 				name string

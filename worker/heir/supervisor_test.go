@@ -80,7 +80,8 @@ func launch(t testing.TB, s spec) *supervised {
 	require.NoError(t, err)
 	w.proc, err = os.StartProcess("/proc/self/exe", []string{"worker"}, &os.ProcAttr{
 		Dir:   w.dir,
-		Env:   append(os.Environ(), specEnv+"="+string(text)),
+		// The race detector's second of sleep at exit is not for these.
+		Env:   append(os.Environ(), specEnv+"="+string(text), "GORACE=atexit_sleep_ms=0"),
 		Files: []*os.File{stdin, os.Stdout, os.Stderr, reporter, unixFile, tcpFile, w.fence},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &w.pidfd},
 	})
