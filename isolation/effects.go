@@ -98,7 +98,7 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		return
 	}
 	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch,
-		Pool: m.keeper.PoolOf(e.Pattern), Payload: payload, Listeners: []int{int(e.endpoint.socket.Fd())}}, again))
+		Pool: m.keeper.PoolOf(e.Pattern), Payload: payload, Listeners: []int{e.endpoint.socket}}, again))
 }
 
 func (m *Manager) publish(e *entry, reason Reason) {

@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // endpoint is the stable address of a binding. Its listening socket is held
@@ -18,7 +21,9 @@ import (
 type endpoint struct {
 	network string // "unix" or "tcp"
 	address string // path or host:port
-	socket  *os.File
+	// socket is a bare descriptor: os.File.Fd would make the socket blocking,
+	// here and in every worker that was passed it.
+	socket int
 }
 
 // EndpointDir is where the sockets of listen: unix are, below the runtime
@@ -68,14 +73,20 @@ func openEndpoint(network, runtimeDir, processID, again string) (*endpoint, erro
 // hold keeps the socket alone, without Go's listener around it.
 func hold(network, address string, l interface {
 	net.Listener
-	File() (*os.File, error)
+	syscall.Conn
 }) (*endpoint, error) {
-	f, err := l.File()
-	l.Close()
+	defer l.Close()
+	e := &endpoint{network: network, address: address}
+	raw, err := l.SyscallConn()
+	if err == nil {
+		var dup error
+		err = raw.Control(func(fd uintptr) { e.socket, dup = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+		err = errors.Join(err, dup)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", address, err)
 	}
-	return &endpoint{network: network, address: address, socket: f}, nil
+	return e, nil
 }
 
 // target is the address in gRPC's form.
@@ -88,7 +99,11 @@ func (e *endpoint) target() string {
 
 // close ends the address: whoever connects from now on is refused.
 func (e *endpoint) close() {
-	e.socket.Close()
+	if e.socket < 0 {
+		return // closed by a failure before
+	}
+	unix.Close(e.socket)
+	e.socket = -1
 	if e.network == "unix" {
 		os.Remove(e.address)
 	}

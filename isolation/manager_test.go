@@ -254,6 +254,21 @@ func TestAnotherWorkerAnswersAtTheSameAddress(t *testing.T) {
 	}
 }
 
+// A blocking listening socket would hold a worker's Accept in the kernel, where
+// closing the listener does not reach it; the flag is shared by all who have
+// the socket.
+func TestEndpointStaysNonBlocking(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Listen = network }))
+		b := h.acquire("a", "acme")
+		require.NoError(t, h.call(h.ctx(), func() error {
+			flags, err := unix.FcntlInt(uintptr(h.bindings[b.ProcessID].endpoint.socket), unix.F_GETFL, 0)
+			require.NotZero(t, flags&unix.O_NONBLOCK)
+			return err
+		}))
+	}
+}
+
 func TestConcurrentLaunchesOfOneKeyGiveOneProcess(t *testing.T) {
 	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Spares = patterns.Spares{Min: 3, Max: 3} }))
 	const n = 32
