@@ -143,6 +143,9 @@ func (m *Manager) resolve(e *entry, err error) {
 func (m *Manager) broken(e *entry) {
 	if e.failure == nil {
 		e.failure = fmt.Errorf("%s: no worker within %v", e.ProcessID, e.manifest.StartTimeout)
+		if last := m.keeper.LastFailure(e.Pattern); last != nil {
+			e.failure = fmt.Errorf("%w; the last start failed: %w", e.failure, last)
+		}
 	}
 	e.Errors++
 	e.LastError = e.failure.Error()

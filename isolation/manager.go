@@ -303,9 +303,6 @@ func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
 		}
 	}
 	e.launched = append(e.launched, done)
-	if e.phase.state == Starting || e.phase.state == Failed {
-		m.keeper.Hurry(r.Pattern)
-	}
 	m.apply(e, input{kind: inLaunch})
 	return id, nil
 }

@@ -164,7 +164,7 @@ func (k *Keeper) startFailed(w *Worker) {
 		e.Step, e.Err = StepHandshake, errors.New("ended before it was ready")
 	}
 	p.failures++
-	p.lastError = e.Error()
+	p.failure = e
 	w.log.Warn("worker did not start", "error", e)
 	k.emit(w, event.StartFailed, e.Error(), map[string]string{"step": string(e.Step)})
 	k.block(p)

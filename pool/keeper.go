@@ -88,7 +88,7 @@ type patternPool struct {
 	blockedAt time.Time
 
 	started, failures int64
-	lastError         string
+	failure           error // the newest failed start, nil after a good one
 }
 
 // NewKeeper returns a keeper without patterns. post runs a function on the
@@ -129,11 +129,8 @@ func (k *Keeper) Demand(pattern string, n int) {
 	k.fill()
 }
 
-// Hurry ends a pattern's backoff, for a caller who asks for a worker now.
-func (k *Keeper) Hurry(pattern string) {
-	k.unblock(k.pools[pattern])
-	k.fill()
-}
+// LastFailure is the newest failed start of a pattern, nil after a good one.
+func (k *Keeper) LastFailure(pattern string) error { return k.pools[pattern].failure }
 
 // Activated notes that the engine gave a worker to a binding. It returns nil
 // where the worker is gone already.
@@ -160,7 +157,10 @@ func (k *Keeper) Stats() []Stats {
 		s := Stats{Pattern: p.manifest.Name, Min: p.manifest.Spares.Min, Max: p.manifest.Spares.Max,
 			Standby: p.counts[Standby], Starting: p.counts[Starting] + p.counts[Warming],
 			Active: p.counts[Active], Draining: p.counts[Draining],
-			Started: p.started, StartFailures: p.failures, LastError: p.lastError}
+			Started: p.started, StartFailures: p.failures}
+		if p.failure != nil {
+			s.LastError = p.failure.Error()
+		}
 		if !p.retryAt.IsZero() {
 			s.Backoff = max(0, time.Until(p.retryAt))
 		}

@@ -195,7 +195,7 @@ func (k *Keeper) warm(w *Worker) {
 	if !w.wasWarm {
 		w.wasWarm = true
 		k.running--
-		w.pool.lastError = ""
+		w.pool.failure = nil
 	}
 	k.move(w, Standby)
 	k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, false))
@@ -205,8 +205,8 @@ func (k *Keeper) warm(w *Worker) {
 }
 
 // block holds a pattern's starts back after a start that failed or a standby
-// that died. Each time in a row waits longer; quiet times and activations
-// (unblock) let it begin anew from the minimum.
+// that died. Each time in a row waits longer; quiet times and activations let
+// it begin anew from the minimum.
 func (k *Keeper) block(p *patternPool) {
 	if !p.retryAt.IsZero() {
 		return
@@ -221,13 +221,4 @@ func (k *Keeper) block(p *patternPool) {
 		p.retryAt = time.Time{}
 		k.fill()
 	})
-}
-
-// unblock ends a pattern's backoff.
-func (k *Keeper) unblock(p *patternPool) {
-	p.backoff.Reset()
-	if p.retry != nil {
-		p.retry.Stop()
-	}
-	p.retryAt = time.Time{}
 }
