@@ -1,0 +1,118 @@
+package route
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+)
+
+// births is the connections of a binding that were accepted by one of its
+// workers, and the last death among those. See the package's text for which
+// are cut. Under Table.mu.
+type births struct {
+	conns map[*conn]struct{}
+	death int64
+}
+
+// bury returns the connections that go with the death which r tells of, if it
+// tells of a new one, and forgets them.
+func (b *births) bury(r *Route, comparable func() bool) (dead []*conn) {
+	failed := r.State == Gone && r.Failed // its last worker died, and none follows
+	if !failed && (r.Death == 0 || r.Death == b.death) {
+		return nil
+	}
+	b.death = r.Death
+	if len(b.conns) == 0 {
+		return nil
+	}
+	all := failed || !comparable()
+	for c := range b.conns {
+		if all || c.born < r.Death {
+			dead = append(dead, c)
+			delete(b.conns, c)
+		}
+	}
+	return dead
+}
+
+// conn is a connection that its table may cut.
+type conn struct {
+	net.Conn
+	table    *Table
+	identity identity
+	why      atomic.Pointer[CutError]
+
+	// Set once, by Table.born.
+	born  int64  // CLOCK_MONOTONIC, nanoseconds
+	epoch uint64 // of the route at that time
+}
+
+// CutError is why a connection was cut, and what reading from it says then.
+type CutError struct {
+	ProcessID string
+	// Epoch that was known when the connection was made.
+	Epoch uint64
+}
+
+func (e *CutError) Error() string {
+	return fmt.Sprintf("route: worker of %s died (connection of epoch %d)", e.ProcessID, e.Epoch)
+}
+
+// born has the table know c from now on. Taking the time under the lock leaves
+// no gap: a route that was set before this cannot tell of a later death.
+func (t *Table) born(raw net.Conn, i identity) *conn {
+	c := &conn{Conn: raw, table: t, identity: i}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(i)
+	if r := e.route.Load(); r != nil {
+		c.epoch = r.Epoch
+	}
+	c.born = monotonic()
+	if e.conns == nil {
+		e.conns = make(map[*conn]struct{})
+	}
+	e.conns[c] = struct{}{}
+	return c
+}
+
+func (c *conn) cut(why *CutError) {
+	c.why.Store(why)
+	c.Conn.Close() // wakes whoever reads or writes
+}
+
+// Read gives a *CutError once the connection was cut.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	return n, c.explain(err)
+}
+
+// Write gives a *CutError once the connection was cut.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	return n, c.explain(err)
+}
+
+func (c *conn) explain(err error) error {
+	if err != nil {
+		if why := c.why.Load(); why != nil {
+			return why
+		}
+	}
+	return err
+}
+
+// CloseWrite shuts down the writing side, as proxies do.
+func (c *conn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite() // *net.TCPConn or *net.UnixConn
+}
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.table.mu.Lock()
+	if e := c.table.index.Load().find(hashOf(c.table.seed, c.identity), c.identity); e != nil {
+		delete(e.conns, c)
+	}
+	c.table.mu.Unlock()
+	return c.Conn.Close()
+}

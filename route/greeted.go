@@ -1,0 +1,146 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+const (
+	// maxDials is how often a connection that nobody greets is dialled: once
+	// for each worker that dies having just accepted it.
+	maxDials = 8
+	// maxKept is how much of what gRPC writes before the greeting is kept for
+	// the next dial. The HTTP/2 preface and settings, or a TLS hello, are less.
+	maxKept = 16 << 10
+)
+
+// DialOption has a gRPC client connect through the table, which cuts the
+// connections of a dead worker at once: calls in flight on them end with
+// UNAVAILABLE, and gRPC connects again.
+func (t *Table) DialOption() grpc.DialOption {
+	return grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		raw, err := dial(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		i, ok := t.owner(address)
+		if !ok {
+			return raw, nil
+		}
+		return &greeted{table: t, identity: i, address: address, dialing: ctx, raw: raw, dials: 1}, nil
+	})
+}
+
+// greeted is a connection to a server that speaks first. Until it has, nothing
+// that counts was sent, so a connection that ends is replaced by another.
+type greeted struct {
+	table    *Table
+	identity identity
+	address  string
+	dialing  context.Context // bounds the dials, as it did the first
+
+	born atomic.Pointer[conn] // set with the greeting
+
+	mu     sync.Mutex // guards the rest, which is of no use once born is set
+	raw    net.Conn
+	sent   []byte
+	lost   bool // sent is not all that was written
+	dials  int
+	closed bool
+}
+
+func (g *greeted) Read(p []byte) (int, error) {
+	if c := g.born.Load(); c != nil {
+		return c.Read(p)
+	}
+	for {
+		raw := g.current()
+		n, err := raw.Read(p)
+		if n > 0 {
+			g.greet(raw)
+			return n, err
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) || !g.again() {
+			return 0, err
+		}
+	}
+}
+
+// greet makes raw the connection for good.
+func (g *greeted) greet(raw net.Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.born.Store(g.table.born(raw, g.identity))
+		g.sent = nil
+	}
+}
+
+// again replaces a connection that ended before its greeting.
+func (g *greeted) again() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.lost || g.dials == maxDials || g.dialing.Err() != nil {
+		return false
+	}
+	next, err := dial(g.dialing, g.address)
+	if err != nil {
+		return false
+	}
+	g.raw.Close()
+	g.raw = next
+	g.dials++
+	_, _ = next.Write(g.sent) // if this fails, so does the next Read
+	return true
+}
+
+// Write keeps what it writes until the greeting. That the connection has ended
+// is for Read to find, which can do something about it.
+func (g *greeted) Write(p []byte) (int, error) {
+	if c := g.born.Load(); c != nil {
+		return c.Write(p)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c := g.born.Load(); c != nil {
+		return c.Write(p)
+	}
+	if g.lost = g.lost || len(g.sent)+len(p) > maxKept; g.closed || g.lost {
+		return g.raw.Write(p)
+	}
+	g.sent = append(g.sent, p...)
+	_, _ = g.raw.Write(p)
+	return len(p), nil
+}
+
+// Close closes the connection.
+func (g *greeted) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	if c := g.born.Load(); c != nil {
+		return c.Close()
+	}
+	return g.raw.Close()
+}
+
+func (g *greeted) current() net.Conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.raw
+}
+
+func (g *greeted) LocalAddr() net.Addr                { return g.current().LocalAddr() }
+func (g *greeted) RemoteAddr() net.Addr               { return g.current().RemoteAddr() }
+func (g *greeted) SetDeadline(at time.Time) error     { return g.current().SetDeadline(at) }
+func (g *greeted) SetReadDeadline(at time.Time) error { return g.current().SetReadDeadline(at) }
+func (g *greeted) SetWriteDeadline(at time.Time) error {
+	return g.current().SetWriteDeadline(at)
+}

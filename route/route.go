@@ -1,0 +1,202 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+// Key names a binding by what a request knows. What it holds says the level:
+// with a session, the session's own worker; else with a namespace, the
+// namespace's; else the one that everybody shares.
+type Key struct {
+	Pattern   string
+	Namespace string
+	Session   string
+}
+
+// ProcessID is the supervisor's name for the binding.
+func (k Key) ProcessID() string {
+	switch {
+	case k.Session != "":
+		return sessionPrefix + k.Session + ":" + k.Pattern
+	case k.Namespace != "":
+		return namespacePrefix + k.Namespace + ":" + k.Pattern
+	}
+	return sharedPrefix + k.Pattern
+}
+
+// The forms of a process id: the level, the name where the level has one, the
+// pattern. No pattern has a colon.
+const (
+	sharedPrefix    = "shared:"
+	namespacePrefix = "ns:"
+	sessionPrefix   = "session:"
+)
+
+// ParseProcessID is the reverse of Key.ProcessID.
+func ParseProcessID(id string) (Key, error) {
+	if i, ok := parseID(id); ok {
+		return i.key(), nil
+	}
+	return Key{}, fmt.Errorf("route: %q is no process id", id)
+}
+
+// identity is a key without what its level does not look at.
+type identity struct {
+	level   level
+	name    string // of the namespace or session
+	pattern string
+}
+
+type level uint8
+
+const (
+	levelShared level = iota
+	levelNamespace
+	levelSession
+)
+
+func (k Key) identity() identity {
+	switch {
+	case k.Session != "":
+		return identity{levelSession, k.Session, k.Pattern}
+	case k.Namespace != "":
+		return identity{levelNamespace, k.Namespace, k.Pattern}
+	}
+	return identity{levelShared, "", k.Pattern}
+}
+
+func (i identity) key() Key {
+	switch i.level {
+	case levelSession:
+		return Key{Pattern: i.pattern, Session: i.name}
+	case levelNamespace:
+		return Key{Pattern: i.pattern, Namespace: i.name}
+	}
+	return Key{Pattern: i.pattern}
+}
+
+// parseID cuts a process id without copying it.
+func parseID(id string) (i identity, ok bool) {
+	rest, shared := strings.CutPrefix(id, sharedPrefix)
+	if shared {
+		i.pattern = rest
+		return i, rest != ""
+	}
+	if rest, ok = strings.CutPrefix(id, namespacePrefix); ok {
+		i.level = levelNamespace
+	} else if rest, ok = strings.CutPrefix(id, sessionPrefix); ok {
+		i.level = levelSession
+	}
+	colon := strings.LastIndexByte(rest, ':')
+	if !ok || colon < 0 {
+		return i, false
+	}
+	i.name, i.pattern = rest[:colon], rest[colon+1:]
+	return i, i.name != "" && i.pattern != ""
+}
+
+// State says whether a route answers.
+type State uint8
+
+const (
+	// Gone: no such binding, or it ended. There is no address.
+	Gone State = iota
+	// Active: a worker answers.
+	Active
+	// Waiting: no worker at the moment; connections queue at the address.
+	Waiting
+)
+
+// String returns "gone", "active" or "waiting".
+func (s State) String() string {
+	switch s {
+	case Active:
+		return "active"
+	case Waiting:
+		return "waiting"
+	}
+	return "gone"
+}
+
+// Route is where a binding answers. The routes that a table gives are shared and
+// never change: who needs the next one looks it up again.
+type Route struct {
+	ProcessID string
+	Pattern   string
+	Namespace string
+	Session   string
+	// Address is gRPC's form of it: "unix:///path" or "127.0.0.1:port". It
+	// stays as long as the binding lives. SplitAddress takes it apart.
+	Address string
+	// Epoch is one higher each time another worker becomes active.
+	Epoch uint64
+	// Pid of the active worker, as the supervisor sees it; 0 without one.
+	Pid   int
+	State State
+	// Failed: the route is gone because no worker could be started or the
+	// worker crashed too often.
+	Failed bool
+	// Death is when the kernel saw the death that this route follows, and
+	// Published when the supervisor published it: CLOCK_MONOTONIC of the
+	// supervisor's machine in nanoseconds. Death is 0 where nobody died.
+	Death     int64
+	Published int64
+}
+
+var errMalformed = errors.New("malformed route")
+
+// fromMessage checks that a route can be used; what it is depends on the
+// supervisor alone.
+func fromMessage(m *understudyv1.Route) (*Route, identity, error) {
+	r := &Route{
+		ProcessID: m.GetProcessId(),
+		Pattern:   m.GetPattern(),
+		Namespace: m.GetNamespace(),
+		Session:   m.GetSession(),
+		Address:   m.GetAddress(),
+		Epoch:     m.GetEpoch(),
+		Pid:       int(m.GetPid()),
+		Failed:    m.GetReason() == understudyv1.RouteReason_ROUTE_REASON_FAILED,
+		Death:     m.GetDeathMonotonicNs(),
+		Published: m.GetPublishedMonotonicNs(),
+	}
+	i, ok := parseID(r.ProcessID)
+	if !ok {
+		return r, i, fmt.Errorf("%w: process id %q", errMalformed, r.ProcessID)
+	}
+	switch m.GetState() {
+	case understudyv1.RouteState_ROUTE_STATE_ACTIVE:
+		r.State = Active
+	case understudyv1.RouteState_ROUTE_STATE_WAITING:
+		r.State = Waiting
+	case understudyv1.RouteState_ROUTE_STATE_GONE:
+		r.State, r.Address = Gone, ""
+	default:
+		return r, i, fmt.Errorf("%w: %s: state %v", errMalformed, r.ProcessID, m.GetState())
+	}
+	if r.State != Gone && r.Address == "" {
+		return r, i, fmt.Errorf("%w: %s: no address", errMalformed, r.ProcessID)
+	}
+	return r, i, nil
+}
+
+// goneRoute is the route of a binding that does not exist.
+func goneRoute(i identity) *Route {
+	k := i.key()
+	return &Route{ProcessID: k.ProcessID(), Pattern: k.Pattern, Namespace: k.Namespace, Session: k.Session}
+}
+
+// SplitAddress returns what net.Dial takes for a route's address.
+func SplitAddress(address string) (network, name string) {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		return "unix", path
+	}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", address
+}

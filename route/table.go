@@ -1,0 +1,294 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+
+	understudyv1 "understudy/proto/understudy/v1"
+)
+
+// Table is the routes of one supervisor, followed from Dial or New until Close.
+// Its methods may be called from any goroutine. It holds what the supervisor
+// holds, which bounds its size.
+type Table struct {
+	seed  maphash.Seed
+	index atomic.Pointer[index]
+	log   *slog.Logger
+
+	cancel context.CancelFunc
+	ended  chan struct{}    // closed when the stream's goroutine is gone
+	owned  *grpc.ClientConn // nil if the connection is the caller's
+
+	synced chan struct{} // closed with the first full state
+
+	// mu guards what follows, the index's writes, and what entries say is
+	// under it. It is held for memory operations only.
+	mu        sync.Mutex
+	byAddress map[string]*entry
+	round     uint64 // counts full states
+	full      bool   // the first one is complete
+	closed    bool
+	stats     Stats
+}
+
+// entry is one binding that is or was in the table, or that somebody waits for.
+type entry struct {
+	identity identity
+	hash     uint64
+	route    atomic.Pointer[Route] // nil: gone
+
+	// Under Table.mu:
+	round uint64 // the last full state that had it
+	subs  []*Subscription
+	births
+}
+
+// Stats is how a table does.
+type Stats struct {
+	// Routes that answer or wait.
+	Routes int
+	// Revision of the supervisor's table that this one has reached.
+	Revision uint64
+	// Connected: the stream is up, so the routes are those of now.
+	Connected bool
+	// Streams counts the times that a stream was up; one more than reconnects.
+	Streams uint64
+	// Malformed counts routes that were left out because they made no sense.
+	Malformed uint64
+	// Cut counts the connections cut because their worker died.
+	Cut uint64
+	// LastError is why the last stream ended, or could not begin.
+	LastError error
+}
+
+// Option changes how a table is made.
+type Option func(*options)
+
+type options struct {
+	pattern string
+	log     *slog.Logger
+	dial    []grpc.DialOption
+}
+
+// WithPattern follows the routes of one pattern only.
+func WithPattern(name string) Option { return func(o *options) { o.pattern = name } }
+
+// WithLogger is told when the supervisor comes and goes; by default, nobody is.
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
+
+// WithDialOptions adds options to Dial's connection to the supervisor, such as
+// credentials. The default is a connection without TLS.
+func WithDialOptions(d ...grpc.DialOption) Option {
+	return func(o *options) { o.dial = append(o.dial, d...) }
+}
+
+// New follows the routes of the supervisor at the other end of conn. It does
+// not wait for them: see Synced.
+func New(conn grpc.ClientConnInterface, opts ...Option) *Table {
+	return start(conn, nil, optionsOf(opts))
+}
+
+func optionsOf(opts []Option) options {
+	o := options{log: slog.New(slog.DiscardHandler)}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+func start(conn grpc.ClientConnInterface, owned *grpc.ClientConn, o options) *Table {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &Table{
+		seed:      maphash.MakeSeed(),
+		log:       o.log,
+		cancel:    cancel,
+		ended:     make(chan struct{}),
+		owned:     owned,
+		synced:    make(chan struct{}),
+		byAddress: make(map[string]*entry),
+	}
+	t.index.Store(newIndex(0))
+	go t.follow(ctx, understudyv1.NewSupervisorClient(conn), o.pattern)
+	return t
+}
+
+// Close ends the stream and every subscription. Look-ups give the last routes
+// from then on; connections stay open, and no longer end with their worker.
+func (t *Table) Close() error {
+	t.cancel()
+	<-t.ended
+	t.mu.Lock()
+	first := !t.closed
+	t.closed = true
+	if first {
+		for e := range t.index.Load().all {
+			for _, s := range e.subs {
+				close(s.updates)
+			}
+			e.subs = nil
+		}
+	}
+	t.mu.Unlock()
+	if first && t.owned != nil {
+		return t.owned.Close()
+	}
+	return nil
+}
+
+// Lookup returns the route of a key, or nil if it has none.
+func (t *Table) Lookup(k Key) *Route { return t.lookup(k.identity()) }
+
+// LookupID returns the route of a process id, or nil if it has none.
+func (t *Table) LookupID(processID string) *Route {
+	i, ok := parseID(processID)
+	if !ok {
+		return nil
+	}
+	return t.lookup(i)
+}
+
+func (t *Table) lookup(i identity) *Route {
+	e := t.index.Load().find(hashOf(t.seed, i), i)
+	if e == nil {
+		return nil
+	}
+	return e.route.Load()
+}
+
+// Routes returns all routes, in no order.
+func (t *Table) Routes() []*Route {
+	var all []*Route
+	for e := range t.index.Load().all {
+		if r := e.route.Load(); r != nil {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// Stats returns the table's own figures.
+func (t *Table) Stats() Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stats
+}
+
+// Synced waits until the table has had the supervisor's full state once. It
+// returns ctx's error, with what keeps the table from it, or ErrClosed.
+func (t *Table) Synced(ctx context.Context) error {
+	select {
+	case <-t.synced:
+		return nil
+	case <-t.ended:
+		return ErrClosed
+	case <-ctx.Done():
+	}
+	if last := t.Stats().LastError; last != nil {
+		return fmt.Errorf("route: no routes yet: %w (%w)", ctx.Err(), last)
+	}
+	return fmt.Errorf("route: no routes yet: %w", ctx.Err())
+}
+
+// entry returns the entry of i, made if it is missing. Under mu.
+func (t *Table) entry(i identity) *entry {
+	x, hash := t.index.Load(), hashOf(t.seed, i)
+	if e := x.find(hash, i); e != nil {
+		return e
+	}
+	e := &entry{identity: i, hash: hash}
+	if x.add(e) {
+		t.index.Store(x.grow(func(o *entry) bool { return o == e || o.inUse() }))
+	}
+	return e
+}
+
+// inUse reports whether anybody needs the entry. Under mu.
+func (e *entry) inUse() bool {
+	return e.route.Load() != nil || len(e.subs) > 0 || len(e.conns) > 0
+}
+
+// update brings the table one step on.
+func (t *Table) update(u *understudyv1.RoutesUpdate) {
+	if u.GetFull() {
+		t.mu.Lock()
+		t.round++
+		t.mu.Unlock()
+	}
+	for _, m := range u.GetRoutes() {
+		r, i, err := fromMessage(m)
+		if err != nil {
+			t.log.Warn("route is left out", "process_id", r.ProcessID, "error", err)
+			t.mu.Lock()
+			t.stats.Malformed++
+			t.mu.Unlock()
+			continue
+		}
+		t.set(i, r, func() bool { return sameClock(m) })
+	}
+	if u.GetFull() {
+		t.dropMissing()
+	}
+	t.mu.Lock()
+	t.stats.Revision = u.GetRevision()
+	t.mu.Unlock()
+}
+
+// set puts a route in the place of the one before, and cuts the connections
+// whose worker it says is dead.
+func (t *Table) set(i identity, r *Route, comparable func() bool) {
+	t.mu.Lock()
+	e := t.entry(i)
+	e.round = t.round
+	before := e.route.Load()
+	if before != nil && before.Address != r.Address && t.byAddress[before.Address] == e {
+		delete(t.byAddress, before.Address)
+	}
+	if r.State == Gone {
+		if before != nil {
+			t.stats.Routes--
+		}
+		e.route.Store(nil)
+	} else {
+		if before == nil {
+			t.stats.Routes++
+		}
+		t.byAddress[r.Address] = e
+		e.route.Store(r)
+	}
+	dead := e.bury(r, comparable)
+	t.stats.Cut += uint64(len(dead))
+	for _, s := range e.subs {
+		s.deliver(r)
+	}
+	t.mu.Unlock()
+	for _, c := range dead {
+		c.cut(&CutError{ProcessID: r.ProcessID, Epoch: c.epoch})
+	}
+}
+
+// dropMissing ends the routes that the last full state did not have. The first
+// one also tells those who wait for a route that there is none.
+func (t *Table) dropMissing() {
+	t.mu.Lock()
+	first := !t.full
+	t.full = true
+	var missing []*entry
+	for e := range t.index.Load().all {
+		if e.round != t.round && (e.route.Load() != nil || first && len(e.subs) > 0) {
+			missing = append(missing, e)
+		}
+	}
+	t.mu.Unlock()
+	for _, e := range missing {
+		t.set(e.identity, goneRoute(e.identity), nil)
+	}
+	if first {
+		close(t.synced)
+	}
+}
