@@ -125,7 +125,7 @@ func TestEchoConfig(t *testing.T) {
 			s.retire()
 			s.exits(0)
 			spent := s.cmd.ProcessState.UserTime()
-			require.Equal(t, busy == "true", spent > 200*time.Millisecond, "%v of CPU", spent)
+			require.Equal(t, busy == "true", spent > 60*time.Millisecond, "%v of CPU", spent)
 		})
 	}
 	t.Run("ballast", func(t *testing.T) {
@@ -177,8 +177,8 @@ func TestCrash(t *testing.T) {
 		"abort":       {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGABRT}, dies(syscall.SIGABRT, false), ""},
 		"abort, core": {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGABRT}, dies(syscall.SIGABRT, true), ""},
 		"kill":        {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGKILL}, dies(syscall.SIGKILL, false), ""},
-		"leak":        {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_LEAK}, exits(2), "out of memory"},
-		"leak a bit":  {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_LEAK, LeakLimitMb: 8}, exits(2), "out of memory"},
+		"leak":        {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_LEAK}, exits(2), "fatal error: "},
+		"leak a bit":  {&echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_LEAK, LeakLimitMb: 8}, exits(2), "fatal error: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, client, _ := activeEcho(t, nil)
@@ -244,7 +244,6 @@ func TestCrashDeadlock(t *testing.T) {
 	short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	s.tell(probe(1))
-	s.awaitRead()
 	_, err = client.Say(short, &echov1.SayRequest{})
 	require.Equal(t, codes.DeadlineExceeded, status.Code(err), "%v", err)
 	require.NoError(t, s.conn.SetDeadline(time.Now().Add(300*time.Millisecond)))

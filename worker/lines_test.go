@@ -27,6 +27,9 @@ func runLines() error {
 	return worker.Run(context.Background(), worker.Pattern{
 		Warm: func(_ context.Context, c map[string]string) error {
 			config = c
+			if c["warm"] == "hang" {
+				fmt.Println("warming up for ever")
+			}
 			return obey(c["warm"])
 		},
 		Probe: func(context.Context) error {

@@ -1,9 +1,7 @@
 package worker_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +29,7 @@ type supervised struct {
 	sock   *os.File // our end, to misbehave on
 	conn   *control.Conn
 	fence  *os.File
-	output *bytes.Buffer // complete when the worker has ended
+	output *output // complete when the worker has ended
 	heir   int
 	ended  bool
 }
@@ -47,12 +45,14 @@ func supervise(t testing.TB, c config, cmd *exec.Cmd, env ...string) *supervised
 	t.Helper()
 	ours, theirs, err := control.Pair()
 	require.NoError(t, err)
+	// Room for some answers, not for any number.
+	require.NoError(t, unix.SetsockoptInt(int(theirs.Fd()), unix.SOL_SOCKET, unix.SO_SNDBUF, 8<<10))
 	fence, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	require.NoError(t, err)
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
 
-	s := &supervised{t: t, cmd: cmd, sock: ours, fence: os.NewFile(uintptr(fence), "fence"), output: new(bytes.Buffer)}
+	s := &supervised{t: t, cmd: cmd, sock: ours, fence: os.NewFile(uintptr(fence), "fence"), output: newOutput()}
 	cmd.Env = append([]string{
 		"UNDERSTUDY_CONTROL_FD=3", "UNDERSTUDY_FENCE_FD=4",
 		"UNDERSTUDY_PATTERN=test", "UNDERSTUDY_WORKER=test-1", "UNDERSTUDY_CONFIG=" + string(text),
@@ -73,7 +73,7 @@ func supervise(t testing.TB, c config, cmd *exec.Cmd, env ...string) *supervised
 		s.leave()
 		s.fence.Close()
 		if t.Failed() {
-			out := s.output.Bytes()
+			out := s.output.String()
 			t.Logf("output of %s begins with:\n%s", cmd.Path, out[:min(len(out), 2000)])
 		}
 	})
@@ -191,35 +191,6 @@ func probe(id uint64) *understudyv1.ToWorker {
 	return &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Probe{Probe: &understudyv1.Probe{Id: id}}}
 }
 
-// endpoint is a listening socket that the test keeps, like a supervisor.
-type endpoint struct {
-	net.Listener
-	file *os.File
-}
-
-func listenOn(t testing.TB, network string) endpoint {
-	t.Helper()
-	address := "127.0.0.1:0"
-	if network == "unix" {
-		address = filepath.Join(t.TempDir(), "s")
-	}
-	l, err := net.Listen(network, address)
-	require.NoError(t, err)
-	file, err := l.(interface{ File() (*os.File, error) }).File()
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close(); file.Close() })
-	return endpoint{l, file}
-}
-
-func (e endpoint) dial(t testing.TB) net.Conn {
-	t.Helper()
-	c, err := net.Dial(e.Addr().Network(), e.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
 // activation of process id ns:acme:test, epoch 7.
 func activation(e endpoint, c config) *understudyv1.ToWorker {
 	return &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Activate{Activate: &understudyv1.Activate{
@@ -253,7 +224,9 @@ func (s *supervised) active() *supervised {
 var builtEcho = sync.OnceValues(func() (string, error) {
 	// Below the test binary's folder, which go test removes.
 	file := filepath.Join(filepath.Dir(os.Args[0]), "echo")
-	out, err := exec.Command("go", "build", "-o", file, "understudy/patterns/echo").CombinedOutput()
+	build := exec.Command("go", "build", "-o", file, "understudy/patterns/echo")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return "", &exec.Error{Name: string(out), Err: err}
 	}
