@@ -36,7 +36,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	dir := filepath.Dir(file)
 	require.Equal(t, &patterns.Manifest{
 		Name: "echo", Dir: dir, File: file, Program: filepath.Join(dir, "run"),
-		Contract: "sdk", Listen: "unix",
+		Contract: "sdk", Listen: "unix", Heir: true,
 		Environment: map[string]string{}, Config: map[string]string{},
 		Spares:       patterns.Spares{Min: 1, Max: 2},
 		StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
@@ -64,6 +64,7 @@ start_timeout: 1m30s
 grace_period: 0
 probe: {interval: 0, timeout: 10ms}
 crash_budget: {max: 0, window: 1m}
+heir: false
 `))
 	require.NoError(t, err)
 	require.True(t, filepath.IsAbs(m.Program), m.Program)
@@ -74,6 +75,7 @@ crash_budget: {max: 0, window: 1m}
 	require.Equal(t, map[string]string{"warmup_ms": "200", "label": "a b", "exact": "1.50", "on": "true"}, m.Config)
 	require.Equal(t, patterns.Spares{Min: 3, Max: 3}, m.Spares)
 	require.Equal(t, 90*time.Second, m.StartTimeout)
+	require.False(t, m.Heir)
 	require.Zero(t, m.GracePeriod)
 	require.Equal(t, patterns.Probe{Interval: 0, Timeout: 10 * time.Millisecond}, m.Probe)
 	require.Equal(t, patterns.CrashBudget{Max: 0, Window: time.Minute}, m.CrashBudget)
@@ -92,7 +94,7 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 		{"upper-case name", "name: Echo\nprogram: ./run\n", `:1: name: "Echo" must be a lower-case letter, then up to 62 of a-z, 0-9, _ and -`},
 		{"name with a slash", "name: ../echo\nprogram: ./run\n", `:1: name: "../echo" must be a lower-case letter, then up to 62 of a-z, 0-9, _ and -`},
 		{"name is a number", "name: 5\nprogram: ./run\n", `:1: name: must be a string, not "5"`},
-		{"unknown field", head + "spare: 2\n", ":3: spare: unknown field; known are args, config, contract, crash_budget, environment, grace_period, isolation, listen, name, probe, program, spares, start_timeout"},
+		{"unknown field", head + "spare: 2\n", ":3: spare: unknown field; known are args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, spares, start_timeout"},
 		{"unknown field below", head + "spares:\n  minimum: 2\n", ":4: spares.minimum: unknown field; known are max, min"},
 		{"field twice", head + "name: echo\n", ":3: name: given twice, first in line 1"},
 		{"merge key", head + "spares:\n  <<: {min: 1}\n", ":4: spares.<<: unknown field; known are max, min"},
@@ -138,7 +140,7 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 		{"probe too often", head + "probe: {interval: 1us}\n", ":3: probe.interval: 1µs is not 0 and less than 10ms"},
 		{"crash budget", head + "crash_budget: {max: -5}\n", ":3: crash_budget.max: -5 is not between 0 and 10000"},
 		{"long value", head + "listen: " + strings.Repeat("x", 300) + "\n", `:3: listen: "` + strings.Repeat("x", 64) + `" (300 bytes) is none of unix, tcp`},
-		{"strange field name", head + "\"a\\nb\": 1\n", `:3: "a\nb": unknown field; known are args, config, contract, crash_budget, environment, grace_period, isolation, listen, name, probe, program, spares, start_timeout`},
+		{"strange field name", head + "\"a\\nb\": 1\n", `:3: "a\nb": unknown field; known are args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, spares, start_timeout`},
 		{"mapping as a field name", head + "{a: b}: 1\n", ":3: a field name must be a plain word"},
 		{"too large", "# " + strings.Repeat("x", 256<<10), ": is larger than 262144 bytes"},
 	}
