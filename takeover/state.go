@@ -111,7 +111,8 @@ func (s *state) watch(w WorkerID) {
 
 // offer puts a warm worker at its pool's disposal; a binding that waits gets
 // it at once. Offering a standby again changes nothing, and one that was
-// activated is never a standby again: the supervisor is told once more.
+// activated is never a standby again: the supervisor is told once more. That
+// alone is no difference repaired: the first telling may be on its way.
 func (s *state) offer(w WorkerID, p PoolID) (changed bool) {
 	st := s.workers[w]
 	if st == nil || st.doomed || st.standby {
@@ -119,7 +120,7 @@ func (s *state) offer(w WorkerID, p PoolID) (changed bool) {
 	}
 	if st.given.Kind != 0 {
 		s.report(st.given)
-		return true
+		return false
 	}
 	st.pool = p
 	k := s.stack(p)

@@ -214,3 +214,17 @@ func TestStepsOfAFailoverDoNotAllocate(t *testing.T) {
 	})
 	require.Zero(t, allocs)
 }
+
+// A reconcile pass may offer a standby whose activation is news still on its
+// way to the supervisor: nothing was lost, so nothing counts as repaired.
+func TestOfferingAnActivatedWorkerTellsAgainAndRepairsNothing(t *testing.T) {
+	s := newState()
+	s.watch(1)
+	require.True(t, s.offer(1, 1))
+	s.arm(&plan{binding: 7, epoch: 1, pool: 1})
+	f := s.take()[0]
+	s.activated(f.worker, f.plan, 1)
+	told := s.take()[0].event
+	require.False(t, s.offer(1, 1))
+	require.Equal(t, told, s.take()[0].event)
+}
