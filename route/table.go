@@ -38,12 +38,16 @@ type Table struct {
 }
 
 // entry is one binding that is or was in the table, or that somebody waits for.
+// What a look-up reads of it fills one cache line.
 type entry struct {
 	identity identity
 	hash     uint64
 	route    atomic.Pointer[Route] // nil: gone
+	*interest
+}
 
-	// Under Table.mu:
+// interest is who has to do with a binding. Under Table.mu.
+type interest struct {
 	round uint64 // the last full state that had it
 	subs  []*Subscription
 	births
@@ -201,7 +205,7 @@ func (t *Table) entry(i identity) *entry {
 	if e := x.find(hash, i); e != nil {
 		return e
 	}
-	e := &entry{identity: i, hash: hash}
+	e := &entry{identity: i, hash: hash, interest: new(interest)}
 	if x.add(e) {
 		t.index.Store(x.grow(func(o *entry) bool { return o == e || o.inUse() }))
 	}
