@@ -32,7 +32,7 @@ func TestFailoverBesideBusyNeighbours(t *testing.T) {
 	d := startDaemon(t, map[string]string{"echo": echoManifest(t, "echo", "spares: {min: 2, max: 2}\nprobe: {interval: 0}")})
 	r := d.launch("echo", "acme")
 	tn := newTenant(t, r.ProcessId, r.Address)
-	k := &killer{daemon: d, tenants: []*tenant{tn}}
+	k := newKiller(d, tn)
 	was := d.settled(3)
 
 	self, err := os.Executable()

@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	chaosTime = flag.Duration("chaos.time", 15*time.Second, "how long the chaos test kills")
-	chaosSeed = flag.Uint64("chaos.seed", 0, "seed of the chaos test; 0 takes another each time")
+	chaosTime = flag.Duration("chaos.time", 15*time.Second, "how long TestChaos kills")
+	chaosSeed = flag.Uint64("chaos.seed", 0, "seed of what is killed next; 0 takes another each time")
 )
 
 // way is one way to kill a worker.
@@ -61,6 +61,16 @@ type killer struct {
 	random  *rand.Rand
 	tenants []*tenant
 	calls   sync.WaitGroup
+}
+
+// newKiller seeds its choices and says with what.
+func newKiller(d *daemon, tenants ...*tenant) *killer {
+	seed := *chaosSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	d.t.Logf("again with -chaos.seed=%d", seed)
+	return &killer{daemon: d, random: rand.New(rand.NewPCG(seed, 0)), tenants: tenants}
 }
 
 // strike kills some worker in way w; it reports whether there was one.
@@ -171,14 +181,9 @@ func (k *killer) account() {
 }
 
 func TestChaos(t *testing.T) {
-	seed := *chaosSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("again with -chaos.seed=%d", seed)
 	const spares = 2
 	d := startDaemon(t, chaosManifests(t, spares))
-	k := &killer{daemon: d, random: rand.New(rand.NewPCG(seed, 0)), tenants: settleIn(d)}
+	k := newKiller(d, settleIn(d)...)
 	was := d.settled(len(k.tenants) + 2*spares)
 	clients := startLoad(t, k.tenants)
 
