@@ -69,9 +69,11 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 		"--realtime="+strconv.FormatBool(opts.Realtime), "--source="+opts.Source)
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
-	// Two Ps: one for the sentinel's thread, one for the runtime's own work;
-	// nothing else runs there, and without garbage nothing is collected.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=400")
+	// Two Ps: one for the sentinel's thread, one for the runtime's own work. A
+	// collection would have the sentinel's real-time thread wait for threads
+	// without that priority, tens of milliseconds on a busy machine, so there
+	// is none until some ten thousand failovers have filled the limit.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=64MiB")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
