@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,8 +11,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// WriteFiles writes name.txt, name.json, name.md and name.svg into dir, which
-// it makes if need be. panels are WriteSVG's. It returns the files written.
+// WriteFiles writes name.txt, name.json, name.md and, where there is a time to
+// be shown, name.svg into dir, which it makes if need be. panels are WriteSVG's.
+// It returns the files written.
 func (r *Report) WriteFiles(dir, name string, panels ...string) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -27,7 +29,9 @@ func (r *Report) WriteFiles(dir, name string, panels ...string) ([]string, error
 		{".svg", func(w io.Writer) error { return r.WriteSVG(w, panels...) }},
 	} {
 		var b bytes.Buffer
-		if err := f.write(&b); err != nil {
+		if err := f.write(&b); errors.Is(err, ErrNothing) {
+			continue
+		} else if err != nil {
 			return files, err
 		}
 		file := filepath.Join(dir, name+f.suffix)

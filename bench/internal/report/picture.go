@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"io"
@@ -33,6 +34,9 @@ var palette = [...]color.RGBA{
 	{0xE6, 0x9F, 0x00, 0xFF}, {0x56, 0xB4, 0xE9, 0xFF}, {0x80, 0x80, 0x80, 0xFF},
 }
 
+// ErrNothing means that there is nothing to be drawn.
+var ErrNothing = errors.New("no row has a time")
+
 // panel is one plot: the rows whose labels in the panel's columns agree.
 type panel struct {
 	name string
@@ -42,7 +46,8 @@ type panel struct {
 // WriteSVG draws for each row which share of its times is at most so long:
 // time to the right on a logarithmic scale, the share upwards on a scale that
 // gives each further nine the same room. Rows with the same labels in the
-// columns named by panels share a panel, where their floors are dashed.
+// columns named by panels share a panel, where their floors are dashed. Without
+// any time the error is ErrNothing.
 func (r *Report) WriteSVG(w io.Writer, panels ...string) error {
 	var split, rest []int
 	for i, c := range r.Columns {
@@ -74,7 +79,7 @@ func (r *Report) WriteSVG(w io.Writer, panels ...string) error {
 		groups[i].rows = append(groups[i].rows, row)
 	}
 	if len(groups) == 0 {
-		return fmt.Errorf("picture of %q: no row has a time", r.Title)
+		return fmt.Errorf("picture of %q: %w", r.Title, ErrNothing)
 	}
 	cols := min(across, len(groups))
 	tiles := draw.Tiles{Cols: cols, Rows: (len(groups) + cols - 1) / cols,

@@ -113,7 +113,7 @@ func TestPictureIsWholeXMLAndNamesWhatItShows(t *testing.T) {
 	for _, want := range []string{"kill to first answer", ">idle<", ">busy<", ">understudy, 8<", ">floor, idle<", ">95 %<", ">0.1<"} {
 		require.Contains(t, text, want)
 	}
-	require.ErrorContains(t, New("nothing", "l").WriteSVG(&b), "no row has a time")
+	require.ErrorIs(t, New("nothing", "l").WriteSVG(&b), ErrNothing)
 }
 
 func TestFiles(t *testing.T) {
@@ -126,6 +126,9 @@ func TestFiles(t *testing.T) {
 		require.NoError(t, err)
 		require.Positive(t, s.Size())
 	}
+	files, err = New("nothing", "l").WriteFiles(dir, "nothing")
+	require.NoError(t, err)
+	require.Len(t, files, 3, "all but the picture")
 }
 
 func TestRowWithTheWrongLabelsIsAMistake(t *testing.T) {

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"understudy/bench/internal/role"
+)
+
+func TestMain(m *testing.M) {
+	role.Play(roles)
+	goleak.VerifyTestMain(m)
+}
+
+func measureInto(t *testing.T, args ...string) (out string, printed string) {
+	t.Helper()
+	out = t.TempDir()
+	stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
+	require.NoError(t, err)
+	defer stdout.Close()
+	require.NoError(t, run(t.Context(), append(args, "--out", out), stdout, os.Stderr))
+	b, err := os.ReadFile(stdout.Name())
+	require.NoError(t, err)
+	return out, string(b)
+}
+
+// TestQuick is the whole benchmark with a few deaths in each row.
+func TestQuick(t *testing.T) {
+	out, printed := measureInto(t, "--quick", "--client", "fresh,channel,route,route+retry", "--source", "auto,bare")
+	var results struct {
+		Rows []struct {
+			Labels map[string]string
+			N      int
+			P50    float64 `json:"p50_ms"`
+			Floor  float64 `json:"p50_floor_ratio"`
+		}
+		Notes []string
+	}
+	b, err := os.ReadFile(filepath.Join(out, "failover.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &results))
+	measured := 0
+	for _, r := range results.Rows {
+		if r.Labels["what"] != "understudy" {
+			continue
+		}
+		measured++
+		require.Equal(t, 3, r.N, "%v", r)
+		require.Positive(t, r.P50, "%v", r)
+		require.Positive(t, r.Floor, "%v", r)
+		require.Contains(t, printed, r.Labels["death"])
+	}
+	want := 2 * 2 * 4 * 2 // sizes with their deaths, loads, clients, sources
+	if strings.Contains(strings.Join(results.Notes, "\n"), "left out") {
+		want /= 2 // no cores here; the note says why
+	}
+	require.Equal(t, want, measured, "%v", results.Notes)
+	for _, f := range []string{"failover.svg", "failover.txt", "failover.md", "failover-steps.json", "failover-steps.svg"} {
+		require.FileExists(t, filepath.Join(out, f))
+	}
+}
+
+func TestSizesThatDoNotFitAreLeftOut(t *testing.T) {
+	_, printed := measureInto(t, "--ballast", "1000000", "--core", "", "--load", "idle", "--client", "fresh", "-n", "1")
+	require.Contains(t, printed, "1000000 MB, fresh, idle, SIGKILL, auto: left out: needs 3000512 MB")
+}
+
+func TestFlagsThatMakeNoSense(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer null.Close()
+	for _, tt := range []struct{ args, want string }{
+		{"--ballast x", `"x" is no size`},
+		{"--client nobody", "none of fresh, channel"},
+		{"--load half", "none of idle, busy"},
+		{"-n 0", "-n is not above 0"},
+		{"more", `["more"]`},
+	} {
+		require.ErrorContains(t, run(t.Context(), strings.Fields(tt.args), null, null), tt.want)
+	}
+	require.ErrorIs(t, run(t.Context(), []string{"--help"}, null, null), flag.ErrHelp)
+}

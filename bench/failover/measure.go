@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"time"
+
+	"understudy/bench/internal/daemon"
+	"understudy/bench/internal/outage"
+	"understudy/bench/internal/report"
+)
+
+const (
+	// pattern is the worker's name, namespace the tenant's.
+	pattern   = "echo"
+	namespace = "bench"
+	// longest is how long a client waits for a good answer.
+	longest = 30 * time.Second
+	// startTimeout is for a worker of several GB beside busy cores.
+	startTimeout = 2 * time.Minute
+)
+
+// measure fills one row of the table: one daemon, one binding, one client, n
+// deaths. It ends early, without an error, at the row's time limit.
+func (b *bench) measure(ctx context.Context, r row) (err error) {
+	b.daemons++
+	dir, err := b.dir.Make(strconv.Itoa(b.daemons))
+	if err != nil {
+		return err
+	}
+	cfg := daemon.Config{Program: b.understudyd, Dir: dir, Source: r.source, Pattern: daemon.Pattern{
+		Name: pattern, Program: b.echo, Config: map[string]string{"ballast_mb": strconv.Itoa(r.mb)},
+		Heir: r.source != bare, StartTimeout: startTimeout}}
+	if r.source == bare {
+		cfg.Source = "pidfd"
+	}
+	d, err := daemon.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Stop()) }()
+	id, address, err := d.Launch(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	c, err := newClient(ctx, r.client, where{d.Address(), namespace, address})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := d.AwaitSpare(ctx); err != nil {
+		return err
+	}
+	if b.features[r.source] == "" {
+		if b.features[r.source], err = d.Features(ctx); err != nil {
+			return err
+		}
+	}
+	b.baseline(ctx, r, c)
+
+	t := &target{bench: b, row: r, daemon: d, processID: id, address: address, client: c,
+		times: b.report.Row(r.labels("understudy")...),
+		death: b.steps.Row(r.labels("death")...), route: b.steps.Row(r.labels("route")...), answer: b.steps.Row(r.labels("answer")...)}
+	t.times.Floor = b.floors[r.load+floorName(r.client)]
+	begun := time.Now()
+	for i := range b.n {
+		if b.rowLimit > 0 && time.Since(begun) > b.rowLimit {
+			b.report.Note("%s: ended after %d of %d deaths, at the row's limit of %v", r, i, b.n, b.rowLimit)
+			b.progress.Add(float64(b.n-i)*r.work(), "")
+			break
+		}
+		if err := t.once(ctx); err != nil {
+			return fmt.Errorf("%s, death %d: %w", r, i+1, err)
+		}
+		b.progress.Add(r.work(), "%d of %d", i+1, b.n)
+	}
+	return nil
+}
+
+// target is the binding whose workers are killed, one after the other.
+type target struct {
+	*bench
+	row                  row
+	daemon               *daemon.Daemon
+	processID, address   string
+	client               outage.Client
+	times                *report.Row
+	death, route, answer *report.Row // steps: from the kill until each
+}
+
+// once measures one death and waits until everything is as before.
+func (t *target) once(ctx context.Context) error {
+	before, err := t.daemon.Route(ctx, t.processID)
+	if err != nil {
+		return err
+	}
+	f, err := t.daemon.Attend(int(before.Pid))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	k, err := t.row.death.prepare(ctx, f, t.address)
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	// The client's garbage is collected now, and not while it waits for an
+	// answer.
+	runtime.GC()
+	o, err := outage.Measure(ctx, t.client, longest, func(pid int) error {
+		if pid != int(before.Pid) {
+			return fmt.Errorf("the answer comes from it, but the route says %d", before.Pid)
+		}
+		return k.kill(pid)
+	})
+	if err != nil {
+		return err
+	}
+	t.times.Record(o.Gap())
+	t.times.Failed += int64(o.Failed)
+	after, err := t.daemon.Route(ctx, t.processID)
+	if err != nil {
+		return err
+	}
+	t.answer.Record(o.Gap())
+	if after.Epoch == before.Epoch+1 {
+		t.death.Record(time.Duration(after.DeathMonotonicNs - o.Killed))
+		t.route.Record(time.Duration(after.PublishedMonotonicNs - o.Killed))
+	}
+	if err := f.Await(ctx); err != nil {
+		return err
+	}
+	if err := t.daemon.AwaitSpare(ctx); err != nil {
+		return err
+	}
+	if t.row.death == sigsegv {
+		return removeCore(t.daemon.PatternDir, t.row.mb)
+	}
+	return nil
+}
+
+// baseline records, once for each client and load, what its requests take while
+// nobody dies.
+func (b *bench) baseline(ctx context.Context, r row, c outage.Client) {
+	key := r.client + r.load
+	if b.baselines[key] {
+		return
+	}
+	b.baselines[key] = true
+	labels := r.labels("no death")
+	labels[1], labels[4], labels[5] = "", "", ""
+	times := b.report.Row(labels...)
+	times.Floor = b.floors[r.load+floorName(r.client)]
+	for range b.n {
+		start := time.Now()
+		if _, err := c.Ask(ctx); err != nil {
+			times.Failed++
+			continue
+		}
+		times.Record(time.Since(start))
+	}
+}

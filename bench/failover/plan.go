@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/shirou/gopsutil/v3/mem"
+
+	"understudy/bench/internal/floor"
+)
+
+// row is one line of the table: many deaths under the same circumstances.
+type row struct {
+	source string
+	mb     int
+	client string
+	load   string
+	death  death
+}
+
+// The loads.
+const (
+	idle = "idle"
+	busy = "busy"
+)
+
+// bare is the source of a worker without an heir under the pidfd alone: what a
+// supervisor has that knows nothing better.
+const bare = "bare"
+
+var (
+	clients = []string{fresh, channel, routed, retried}
+	loads   = []string{idle, busy}
+	sources = []string{"auto", "kernel", "connector", "pidfd", bare}
+)
+
+// death is how a worker dies.
+type death string
+
+const (
+	sigkill death = "SIGKILL"
+	// sigsegv, with the core of the whole worker written to disk.
+	sigsegv death = "SIGSEGV+core"
+)
+
+// plan are the rows in the order in which they are measured.
+func (o *options) plan() []row {
+	var rows []row
+	for _, source := range o.sources {
+		for _, of := range []struct {
+			death death
+			sizes []int
+		}{{sigkill, o.ballast}, {sigsegv, o.core}} {
+			for _, mb := range of.sizes {
+				for _, load := range o.loads {
+					for _, client := range o.clients {
+						rows = append(rows, row{source, mb, client, load, of.death})
+					}
+				}
+			}
+		}
+	}
+	return rows
+}
+
+// work is about how many seconds a death of the row takes, with the new spare.
+func (r row) work() float64 {
+	w := 0.15 + 0.6*float64(r.mb)/1024
+	if r.death == sigsegv {
+		w += 1.5 * float64(r.mb) / 1024
+	}
+	return w
+}
+
+// labels are the row's cells; what is the one that differs between a death and
+// what it is compared with.
+func (r row) labels(what string) []string {
+	return []string{what, fmt.Sprintf("%d MB", r.mb), r.client, r.load, string(r.death), r.source}
+}
+
+// String names the row.
+func (r row) String() string {
+	return fmt.Sprintf("%d MB, %s, %s, %s, %s", r.mb, r.client, r.load, r.death, r.source)
+}
+
+// floorName is the kind of floor that a client's row is compared with.
+func floorName(client string) string {
+	if client == fresh {
+		return string(floor.Fresh)
+	}
+	return string(floor.Held)
+}
+
+// room says why the row cannot be measured, or "". While a death's memory is
+// still being freed, the active worker, its standby and the next standby are
+// resident.
+func (r row) room() (string, error) {
+	memory, err := mem.VirtualMemory()
+	if err != nil {
+		return "", fmt.Errorf("available memory: %w", err)
+	}
+	const margin = 512
+	have := int(memory.Available >> 20)
+	if need := 3*r.mb + margin; have < need {
+		return fmt.Sprintf("needs %d MB of memory, %d are available", need, have), nil
+	}
+	return "", nil
+}
+
+// list is a flag of words that must be among those known.
+type list struct {
+	words *[]string
+	known []string
+}
+
+func (l list) String() string {
+	if l.words == nil {
+		return ""
+	}
+	return strings.Join(*l.words, ",")
+}
+
+func (l list) Set(s string) error {
+	*l.words = nil
+	for _, w := range words(s) {
+		if !slices.Contains(l.known, w) {
+			return fmt.Errorf("%q is none of %s", w, strings.Join(l.known, ", "))
+		}
+		*l.words = append(*l.words, w)
+	}
+	return nil
+}
+
+// sizes is a flag of numbers of MiB.
+type sizes []int
+
+func (s *sizes) String() string {
+	var words []string
+	for _, n := range *s {
+		words = append(words, strconv.Itoa(n))
+	}
+	return strings.Join(words, ",")
+}
+
+func (s *sizes) Set(text string) error {
+	*s = nil
+	for _, w := range words(text) {
+		n, err := strconv.ParseUint(w, 10, 20)
+		if err != nil {
+			return fmt.Errorf("%q is no size in MiB", w)
+		}
+		*s = append(*s, int(n))
+	}
+	return nil
+}
+
+// words splits at commas; nothing is no word.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
