@@ -40,8 +40,9 @@ type SupervisorClient interface {
 	// then each change. A slow reader gets the newest state of each route, not
 	// every state between.
 	WatchRoutes(ctx context.Context, in *WatchRoutesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RoutesUpdate], error)
-	// WatchEvents streams what happens from now on; events that a slow reader
-	// misses are counted in Event.dropped_before.
+	// WatchEvents streams what happens from now on: the response headers come
+	// when nothing more is missed. Events that a slow reader loses are counted in
+	// Event.dropped_before.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
 	// ListPools returns the spares of every pattern.
 	ListPools(ctx context.Context, in *ListPoolsRequest, opts ...grpc.CallOption) (*ListPoolsResponse, error)
@@ -163,8 +164,9 @@ type SupervisorServer interface {
 	// then each change. A slow reader gets the newest state of each route, not
 	// every state between.
 	WatchRoutes(*WatchRoutesRequest, grpc.ServerStreamingServer[RoutesUpdate]) error
-	// WatchEvents streams what happens from now on; events that a slow reader
-	// misses are counted in Event.dropped_before.
+	// WatchEvents streams what happens from now on: the response headers come
+	// when nothing more is missed. Events that a slow reader loses are counted in
+	// Event.dropped_before.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[Event]) error
 	// ListPools returns the spares of every pattern.
 	ListPools(context.Context, *ListPoolsRequest) (*ListPoolsResponse, error)
