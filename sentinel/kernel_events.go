@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"unsafe"
 
@@ -32,21 +31,47 @@ const (
 // a record to a ring buffer that wakes the sentinel. The rest of the machine
 // costs them one failed look-up, and wakes nobody.
 type kernelEvents struct {
-	watched, ringMap, lostMap *ebpf.Map
-	ring                      *ring
-	links                     []link.Link
-	hook                      exitHook
+	*ebpf.Collection
+	links []link.Link
+	ring  *ring
 
 	mu       sync.Mutex // of deletion
 	deletion *deletion
 }
 
 // openKernelEvents loads and attaches. ringSize is in bytes, a power of two
-// and of the page's size; hooks are the places for the exit, the best first.
-func openKernelEvents(ringSize int, hooks []exitHook) (_ *kernelEvents, err error) {
-	if u := unprivileged(); u != "" {
-		return nil, errors.New(u)
+// and a multiple of the page's; hooks are the places for the exit, the best
+// first.
+func openKernelEvents(ringSize int, hooks []exitHook) (*kernelEvents, error) {
+	if !has(unix.CAP_SYS_ADMIN) && !(has(unix.CAP_BPF) && has(unix.CAP_PERFMON)) {
+		return nil, errors.New("needs CAP_BPF and CAP_PERFMON")
 	}
+	spec, err := kernelSpec(ringSize, hooks)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	k := &kernelEvents{Collection: c, deletion: newDeletion(c.Maps[mapWatched])}
+	for name, p := range c.Programs {
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			k.close()
+			return nil, fmt.Errorf("attach to %s: %w", name, err)
+		}
+		k.links = append(k.links, l)
+	}
+	if k.ring, err = newRing(c.Maps[mapDeaths].FD(), ringSize); err != nil {
+		k.close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// kernelSpec is what is to be loaded, written for the running kernel.
+func kernelSpec(ringSize int, hooks []exitHook) (*ebpf.CollectionSpec, error) {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, fmt.Errorf("the kernel's type information: %w", err)
@@ -55,126 +80,70 @@ func openKernelEvents(ringSize int, hooks []exitHook) (_ *kernelEvents, err erro
 	if p.layout, err = findLayout(kernel); err != nil {
 		return nil, err
 	}
-	k := &kernelEvents{}
-	if k.hook, err = findExitHook(kernel, hooks); err != nil {
+	hook, err := findExitHook(kernel, hooks)
+	if err != nil {
 		return nil, err
 	}
 	if p.namespace, err = ownNamespace(p.layout); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("own PID namespace: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			k.close()
-		}
-	}()
-	if err = k.makeMaps(ringSize); err != nil {
-		return nil, err
-	}
-	p.watched, p.ring, p.lost = k.watched, k.ringMap, k.lostMap
-	for _, at := range []struct {
-		exitHook
-		code asm.Instructions
-	}{
-		{exitHook{"signal_generate", true}, p.generate()},
-		{exitHook{"signal_deliver", true}, p.deliver()},
-		{k.hook, p.exit()},
-	} {
-		if err = k.attach(at.exitHook, at.code); err != nil {
-			return nil, fmt.Errorf("program at %s: %w", at.name, err)
-		}
-	}
-	return k, nil
+	return &ebpf.CollectionSpec{
+		Maps: map[string]*ebpf.MapSpec{
+			mapWatched: {Type: ebpf.Hash, KeySize: 4, ValueSize: valueSize, MaxEntries: maxWatched, Flags: unix.BPF_F_NO_PREALLOC},
+			mapDeaths:  {Type: ebpf.RingBuf, MaxEntries: uint32(ringSize)},
+			mapLost:    {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1},
+		},
+		Programs: map[string]*ebpf.ProgramSpec{
+			"signal_generate": programAt(exitHook{"signal_generate", true}, p.generate()),
+			"signal_deliver":  programAt(exitHook{"signal_deliver", true}, p.deliver()),
+			hook.name:         programAt(hook, p.exit()),
+		},
+	}, nil
 }
 
-func (k *kernelEvents) makeMaps(ringSize int) (err error) {
-	for _, m := range []struct {
-		to   **ebpf.Map
-		spec ebpf.MapSpec
-	}{
-		{&k.watched, ebpf.MapSpec{Name: "watched", Type: ebpf.Hash, KeySize: 4, ValueSize: valueSize,
-			MaxEntries: maxWatched, Flags: unix.BPF_F_NO_PREALLOC}},
-		{&k.ringMap, ebpf.MapSpec{Name: "deaths", Type: ebpf.RingBuf, MaxEntries: uint32(ringSize)}},
-		{&k.lostMap, ebpf.MapSpec{Name: "lost", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}},
-	} {
-		if *m.to, err = ebpf.NewMap(&m.spec); err != nil {
-			return fmt.Errorf("map %s: %w", m.spec.Name, err)
-		}
-	}
-	k.deletion = &deletion{}
-	k.deletion.attr.mapFD = uint32(k.watched.FD())
-	k.deletion.attr.key = uintptr(unsafe.Pointer(&k.deletion.pid))
-	k.ring, err = newRing(k.ringMap.FD(), ringSize)
-	return err
-}
-
-func (k *kernelEvents) attach(at exitHook, code asm.Instructions) error {
+func programAt(at exitHook, code asm.Instructions) *ebpf.ProgramSpec {
 	spec := &ebpf.ProgramSpec{Name: "understudy", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry,
 		AttachTo: at.name, License: "GPL", Instructions: code}
 	if at.tracepoint {
 		spec.AttachType = ebpf.AttachTraceRawTp
 	}
-	program, err := ebpf.NewProgram(spec)
-	if err != nil {
-		return err
-	}
-	defer program.Close() // the link keeps it
-	l, err := link.AttachTracing(link.TracingOptions{Program: program})
-	if err != nil {
-		return err
-	}
-	k.links = append(k.links, l)
-	return nil
+	return spec
 }
 
 // ownNamespace finds where this process's PID namespace lies.
 func ownNamespace(l layout) (namespace, error) {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
-		return namespace{}, &os.PathError{Op: "stat", Path: "/proc/self/ns/pid", Err: err}
+		return namespace{}, fmt.Errorf("/proc/self/ns/pid: %w", err)
 	}
 	if st.Ino == initialPidNS {
 		return namespace{}, nil
 	}
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "understudy", Type: ebpf.RawTracepoint,
-		License: "GPL", Instructions: levelProgram(l)})
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.RawTracepoint, License: "GPL", Instructions: levelProgram(l)})
 	if err != nil {
-		return namespace{}, fmt.Errorf("PID namespace: %w", err)
+		return namespace{}, err
 	}
 	defer program.Close()
 	level, err := program.Run(&ebpf.RunOptions{})
 	if err != nil {
-		return namespace{}, fmt.Errorf("PID namespace: %w", err)
+		return namespace{}, err
 	}
 	return namespace{level: int32(level), inum: int32(st.Ino)}, nil
 }
 
 func (k *kernelEvents) watch(pid int, token uint64) error {
-	key := uint32(pid)
 	var value [valueSize]byte
 	binary.NativeEndian.PutUint64(value[valueToken:], token)
-	return k.watched.Put(key, value[:])
+	return k.Maps[mapWatched].Put(uint32(pid), value[:])
 }
 
 func (k *kernelEvents) unwatch(pid int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.deletion.pid = uint32(pid)
-	_, _, _ = unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_DELETE_ELEM, uintptr(unsafe.Pointer(&k.deletion.attr)), unsafe.Sizeof(k.deletion.attr))
+	k.deletion.do(pid)
 }
 
-// deletion is the request to take a process out of the map. It is made by the
-// bare system call, from memory kept for it: it is on the path of a notice,
-// and the library's call allocates.
-type deletion struct {
-	attr struct { // union bpf_attr of BPF_MAP_DELETE_ELEM
-		mapFD, _     uint32
-		key          uintptr
-		value, flags uint64
-	}
-	pid uint32
-}
-
-func (k *kernelEvents) fd() int { return k.ringMap.FD() }
+func (k *kernelEvents) fd() int { return k.Maps[mapDeaths].FD() }
 
 func (k *kernelEvents) drain(take func(record)) {
 	for {
@@ -197,7 +166,7 @@ func (k *kernelEvents) drain(take func(record)) {
 
 func (k *kernelEvents) lost() uint64 {
 	var n uint64
-	_ = k.lostMap.Lookup(uint32(0), &n) // an array's first element always exists
+	_ = k.Maps[mapLost].Lookup(uint32(0), &n) // an array's first element always exists
 	return n
 }
 
@@ -208,9 +177,29 @@ func (k *kernelEvents) close() {
 	if k.ring != nil {
 		k.ring.close()
 	}
-	for _, m := range []*ebpf.Map{k.watched, k.ringMap, k.lostMap} {
-		if m != nil {
-			_ = m.Close()
-		}
+	k.Collection.Close()
+}
+
+// deletion takes processes out of the map by the bare system call, from memory
+// kept for it: it is on the path of a notice, and the library's allocates.
+type deletion struct {
+	attr struct { // union bpf_attr for BPF_MAP_DELETE_ELEM
+		mapFD, _     uint32
+		key          uintptr
+		value, flags uint64
 	}
+	pid uint32
+}
+
+func newDeletion(m *ebpf.Map) *deletion {
+	d := &deletion{}
+	d.attr.mapFD = uint32(m.FD())
+	d.attr.key = uintptr(unsafe.Pointer(&d.pid))
+	return d
+}
+
+func (d *deletion) do(pid int) {
+	d.pid = uint32(pid)
+	// An error says that it was not there.
+	_, _, _ = unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_DELETE_ELEM, uintptr(unsafe.Pointer(&d.attr)), unsafe.Sizeof(d.attr))
 }

@@ -1,7 +1,6 @@
 package sentinel
 
 import (
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +18,13 @@ const pidTypeTGID = 1
 // ignored or stop the process (include/linux/signal.h).
 const harmless = 1<<(unix.SIGCONT-1) | 1<<(unix.SIGCHLD-1) | 1<<(unix.SIGWINCH-1) | 1<<(unix.SIGURG-1) |
 	1<<(unix.SIGSTOP-1) | 1<<(unix.SIGTSTP-1) | 1<<(unix.SIGTTIN-1) | 1<<(unix.SIGTTOU-1)
+
+// The maps that the programs share with the sentinel.
+const (
+	mapWatched = "watched"
+	mapDeaths  = "deaths" // the ring
+	mapLost    = "lost"   // how many records found no room
+)
 
 // A value of the map of watched processes: the token with which the sentinel
 // knows the process, and which notices were given. 16 bytes.
@@ -45,8 +51,7 @@ const (
 // memory by plain loads, which the kernel guards: a bad one gives 0.
 type programs struct {
 	layout
-	watched, ring, lost *ebpf.Map
-	namespace           namespace
+	namespace namespace
 }
 
 // namespace is a PID namespace as the kernel sees it: how deep it lies, and
@@ -149,7 +154,7 @@ func (p programs) find() asm.Instructions {
 	}
 	return append(ins,
 		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
-		asm.LoadMapPtr(asm.R1, p.watched.FD()),
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapWatched),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -4),
 		asm.FnMapLookupElem.Call(),
@@ -186,7 +191,7 @@ func (p programs) record(kind Kind) asm.Instructions {
 		asm.StoreMem(asm.RFP, base+recordToken, asm.R1, asm.DWord),
 		asm.FnKtimeGetNs.Call(), // CLOCK_MONOTONIC
 		asm.StoreMem(asm.RFP, base+recordAt, asm.R0, asm.DWord),
-		asm.LoadMapPtr(asm.R1, p.ring.FD()),
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapDeaths),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, base),
 		asm.Mov.Imm(asm.R3, recordSize),
@@ -196,7 +201,7 @@ func (p programs) record(kind Kind) asm.Instructions {
 		// The ring is full. Count it, and let the next thread try again.
 		asm.StoreImm(asm.R8, flag, 0, asm.Word),
 		asm.StoreImm(asm.RFP, -4, 0, asm.Word),
-		asm.LoadMapPtr(asm.R1, p.lost.FD()),
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapLost),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -4),
 		asm.FnMapLookupElem.Call(),

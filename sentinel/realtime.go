@@ -79,11 +79,3 @@ func has(capability uint) bool {
 	}
 	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }
-
-// unprivileged says what this process lacks for kernel events, or "".
-func unprivileged() string {
-	if has(unix.CAP_SYS_ADMIN) || has(unix.CAP_BPF) && has(unix.CAP_PERFMON) {
-		return ""
-	}
-	return "needs CAP_BPF and CAP_PERFMON"
-}

@@ -27,18 +27,22 @@ type Status struct {
 
 // String says it for people: "exited with code 3", "killed by SIGKILL".
 func (s Status) String() string {
+	name := unix.SignalName(s.Signal)
+	if name == "" {
+		name = fmt.Sprintf("signal %d", int(s.Signal))
+	}
 	switch {
 	case s.Exited:
 		return fmt.Sprintf("exited with code %d", s.Code)
 	case s.Signal == 0:
 		return "ended in an unknown way"
 	case s.CoreDumped:
-		return fmt.Sprintf("killed by %s (core dumped)", unix.SignalName(s.Signal))
+		return fmt.Sprintf("killed by %s (core dumped)", name)
 	}
-	return fmt.Sprintf("killed by %s", unix.SignalName(s.Signal))
+	return "killed by " + name
 }
 
-// UserTime and SystemTime are the processor time that it took.
+// UserTime is the processor time that its own code took.
 func (s Status) UserTime() time.Duration { return time.Duration(s.Rusage.Utime.Nano()) }
 
 // SystemTime is the time that the kernel spent on its behalf.
