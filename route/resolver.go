@@ -21,8 +21,7 @@ func Target(k Key) string {
 		q.Set("session", k.Session)
 	}
 	u := url.URL{Scheme: Scheme, Path: "/" + k.Pattern, RawQuery: q.Encode()}
-	// With an empty authority, which String leaves out.
-	return Scheme + "://" + u.String()[len(Scheme)+1:]
+	return u.String()
 }
 
 // keyOf is the reverse of Target.
@@ -87,11 +86,12 @@ func (f *follower) follow() {
 	for r := range f.sub.Updates() {
 		switch {
 		case r.State == Gone:
+			if address != "" {
+				// This has gRPC give up the address, and call it an error.
+				_ = f.cc.UpdateState(resolver.State{})
+			}
 			address = ""
-			// The empty state has gRPC give up the address; what it thinks of
-			// one is not interesting. The error is what calls get.
-			_ = f.cc.UpdateState(resolver.State{})
-			f.cc.ReportError(noRoute(r))
+			f.cc.ReportError(noRoute(r)) // what calls get
 		case r.Address != address:
 			address = r.Address
 			// An error means that the channel is closing.

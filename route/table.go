@@ -190,7 +190,12 @@ func (t *Table) Synced(ctx context.Context) error {
 	case <-t.synced:
 		return nil
 	case <-t.ended:
-		return ErrClosed
+		select {
+		case <-t.synced:
+			return nil
+		default:
+			return ErrClosed
+		}
 	case <-ctx.Done():
 	}
 	if last := t.Stats().LastError; last != nil {
