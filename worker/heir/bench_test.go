@@ -32,9 +32,6 @@ func BenchmarkDeath(b *testing.B) {
 					describe(b, all, "pidfd", func(d death) time.Duration { return d.pidfd })
 					describe(b, all, "unix", func(d death) time.Duration { return d.unix })
 					describe(b, all, "tcp", func(d death) time.Duration { return d.tcp })
-					if name == "heir" {
-						describe(b, all, "freed", func(d death) time.Duration { return d.freed })
-					}
 					b.ReportMetric(0, "ns/op") // mostly the start of workers: says nothing
 				})
 			}

@@ -132,16 +132,6 @@ func TestStopBeforeExecve(t *testing.T) {
 	w.bury()
 }
 
-// TestFreeingCanBeHastened: on a machine with no idle time the memory is freed
-// slowly. A supervisor that wants it back may raise the heir's priority.
-func TestFreeingCanBeHastened(t *testing.T) {
-	w := supervise(t, spec{Heir: true, Ballast: 512})
-	w.kill()
-	w.died()
-	require.NoError(t, unix.SchedSetAttr(w.heir, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0))
-	w.bury()
-}
-
 // TestChildrenOfTheWorker: os/exec works beside an heir.
 func TestChildrenOfTheWorker(t *testing.T) {
 	w := supervise(t, spec{Heir: true, Do: "children"})

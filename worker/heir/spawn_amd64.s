@@ -127,7 +127,7 @@ bit:
 	MOVL	$4, state_acceptingLen(R12)
 	MOVQ	$const_sysGetsockopt, AX
 	MOVQ	$const_solSocket, SI
-	MOVQ	$const_soAccepting, DX
+	MOVQ	$const_soAcceptConn, DX
 	LEAQ	state_accepting(R12), R10
 	LEAQ	state_acceptingLen(R12), R8
 	SYSCALL

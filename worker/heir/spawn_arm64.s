@@ -121,7 +121,7 @@ bit:
 	MOVW	R1, state_acceptingLen(R19)
 	MOVD	$const_sysGetsockopt, R8
 	MOVD	$const_solSocket, R1
-	MOVD	$const_soAccepting, R2
+	MOVD	$const_soAcceptConn, R2
 	ADD	$state_accepting, R19, R3
 	ADD	$state_acceptingLen, R19, R4
 	SVC

@@ -54,22 +54,20 @@ const (
 	sysShutdown    = unix.SYS_SHUTDOWN
 	sysSigprocmask = unix.SYS_RT_SIGPROCMASK
 	sysUnshare     = unix.SYS_UNSHARE
-
-	cloneVM     = unix.CLONE_VM
-	eintr       = int(unix.EINTR)
-	einval      = int(unix.EINVAL)
-	futexWait   = 0x80 // FUTEX_WAIT_PRIVATE
-	futexWake   = 0x81 // FUTEX_WAKE_PRIVATE
-	pollIn      = unix.POLLIN
-	prSetName   = unix.PR_SET_NAME
-	shutRDWR    = unix.SHUT_RDWR
-	sigSetmask  = 2
-	soAccepting = unix.SO_ACCEPTCONN
-	solSocket   = unix.SOL_SOCKET
-
-	// After the fence the worker may still accept for a moment, until its
-	// last thread has stopped: the heir cuts again after 1, 2, 4 ... 64 ms
-	// until it is dead.
+	cloneVM        = unix.CLONE_VM
+	eintr          = int(unix.EINTR)
+	einval         = int(unix.EINVAL)
+	futexWait      = 0x80 // FUTEX_WAIT_PRIVATE
+	futexWake      = 0x81 // FUTEX_WAKE_PRIVATE
+	pollIn         = unix.POLLIN
+	prSetName      = unix.PR_SET_NAME
+	shutRDWR       = unix.SHUT_RDWR
+	sigSetmask     = 2 // SIG_SETMASK
+	soAcceptConn   = unix.SO_ACCEPTCONN
+	solSocket      = unix.SOL_SOCKET
+	// After the fence the worker may accept for a moment more, until its last
+	// thread has stopped: so the heir cuts again after 1, 2, 4 ... 64 ms and
+	// then every 64 ms until the worker is dead.
 	firstPause = 1_000_000
 	lastPause  = 64_000_000
 )

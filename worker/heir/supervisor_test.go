@@ -79,7 +79,7 @@ func launch(t testing.TB, s spec) *supervised {
 	text, err := json.Marshal(s)
 	require.NoError(t, err)
 	w.proc, err = os.StartProcess("/proc/self/exe", []string{"worker"}, &os.ProcAttr{
-		Dir:   w.dir,
+		Dir: w.dir,
 		// The race detector's second of sleep at exit is not for these.
 		Env:   append(os.Environ(), specEnv+"="+string(text), "GORACE=atexit_sleep_ms=0"),
 		Files: []*os.File{stdin, os.Stdout, os.Stderr, reporter, unixFile, tcpFile, w.fence},
@@ -128,11 +128,7 @@ func (w *supervised) signal(s unix.Signal) {
 }
 
 // dead returns whether the worker is.
-func (w *supervised) dead() bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}, 0)
-	require.NoError(w.t, err)
-	return n > 0
-}
+func (w *supervised) dead() bool { return readable(w.pidfd, 0) }
 
 // bury waits for the worker's end and its heir's and returns their statuses.
 func (w *supervised) bury() (worker *os.ProcessState, heir ended) {
@@ -141,6 +137,9 @@ func (w *supervised) bury() (worker *os.ProcessState, heir ended) {
 	w.status, err = w.proc.Wait()
 	require.NoError(w.t, err)
 	if w.heir != 0 {
+		// It frees the memory with what time is left over: not on a busy
+		// machine in a test that waits for it.
+		_ = unix.SchedSetAttr(w.heir, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0)
 		heir = waitFor(w.t, w.heir)
 		w.heir = 0
 	}
@@ -180,17 +179,23 @@ func waitFor(t testing.TB, pid int) ended {
 
 // died waits for the worker's pidfd and returns the time.
 func (w *supervised) died() time.Time {
-	fds := []unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}
+	if !readable(w.pidfd, patience) {
+		panic("the worker does not die")
+	}
+	return time.Now()
+}
+
+// readable returns whether the descriptor is, within the time.
+func readable(fd int, within time.Duration) bool {
+	deadline := time.Now().Add(within)
 	for {
-		n, err := unix.Poll(fds, int(patience.Milliseconds()))
+		left := unix.NsecToTimespec(max(0, time.Until(deadline).Nanoseconds()))
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, &left, nil)
 		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			panic(fmt.Sprint("poll pidfd: ", err))
-		case n == 0:
-			panic("the worker does not die")
-		default:
-			return time.Now()
+		case err == nil:
+			return n > 0
+		case !errors.Is(err, unix.EINTR):
+			panic(fmt.Sprint("poll: ", err))
 		}
 	}
 }

@@ -69,7 +69,7 @@ func runWorker(text string) error {
 	for range s.Busy {
 		go func() {
 			runtime.LockOSThread()
-			for {
+			for i := uint(0); ; i++ {
 			}
 		}()
 	}
