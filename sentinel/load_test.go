@@ -17,15 +17,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// herd starts n children at little cost: they share a pipe and a group.
+// herd starts n children at little cost: they share their pipes and a group.
 func herd(t *testing.T, n int) (all []*process, group int) {
 	t.Helper()
 	image, err := childImage()
 	require.NoError(t, err)
 	defer image.Close()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	require.NoError(t, err)
-	defer unix.Close(pair[1])
+	var stdin, stdout [2]int
+	require.NoError(t, unix.Pipe2(stdin[:], unix.O_CLOEXEC))
+	require.NoError(t, unix.Pipe2(stdout[:], unix.O_CLOEXEC))
+	defer unix.Close(stdin[0])
+	defer unix.Close(stdout[1])
+	defer unix.Close(stdout[0])
 	path := fmt.Sprintf("/proc/self/fd/%d", image.Fd())
 	t.Cleanup(func() {
 		for _, p := range all {
@@ -35,12 +38,12 @@ func herd(t *testing.T, n int) (all []*process, group int) {
 				unix.Close(p.pidfd)
 			}
 		}
-		unix.Close(pair[0])
+		unix.Close(stdin[1])
 	})
 	for range n {
 		p := &process{t: t, pidfd: -1}
 		p.pid, err = syscall.ForkExec(path, []string{"herd"}, &syscall.ProcAttr{
-			Files: []uintptr{uintptr(pair[1]), uintptr(pair[1])},
+			Files: []uintptr{uintptr(stdin[0]), uintptr(stdout[1])},
 			Sys:   &syscall.SysProcAttr{Setpgid: true, Pgid: group},
 		})
 		require.NoError(t, err)
@@ -49,7 +52,7 @@ func herd(t *testing.T, n int) (all []*process, group int) {
 		}
 		all = append(all, p)
 		var ready [1]byte
-		_, err = unix.Read(pair[0], ready[:])
+		_, err = unix.Read(stdout[0], ready[:])
 		require.NoError(t, err)
 	}
 	for _, p := range all { // not sooner: each start copies the table of descriptors
