@@ -95,7 +95,7 @@ func TestReadNamesLineAndField(t *testing.T) {
 		"list:\n- a\n- b\n- {}\n":          "f:4: list.[2]: must be a string or a number, not a mapping",
 		"name: \"a\\0\"\n":                 "f:1: name: must not contain NUL",
 		strings.Repeat("y", 200) + ": 1\n": `f:1: "` + strings.Repeat("y", 64) + `" (200 bytes): unknown field; known are in, kind, list, name, on, table`,
-		"on: true\n\tname: x\n":            "f:2: not YAML: found character that cannot start any token",
+		"on: true\n\tname: x\n":            "f:2: not YAML: found a tab character that violates indentation",
 	} {
 		_, err := strictyaml.Read("f", []byte(text), new(settings).fields())
 		require.EqualError(t, err, want)
