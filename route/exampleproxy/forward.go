@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+)
+
+// message is one of any service, as bytes.
+type message []byte
+
+// raw takes messages for what they are on the wire.
+type raw struct{}
+
+// Name is that of the codec whose bytes these are.
+func (raw) Name() string { return "proto" }
+
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(*message)
+	if !ok {
+		return nil, fmt.Errorf("%T is no raw message", v)
+	}
+	return mem.BufferSlice{mem.SliceBuffer(*m)}, nil
+}
+
+func (raw) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(*message)
+	if !ok {
+		return fmt.Errorf("%T is no raw message", v)
+	}
+	*m = data.Materialize()
+	return nil
+}
+
+// forward passes a call on and its answer back, with headers and trailers.
+func forward(in grpc.ServerStream, cc *grpc.ClientConn, method string, md metadata.MD) error {
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(in.Context(), md))
+	defer cancel()
+	out, err := cc.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, grpc.ForceCodecV2(raw{}))
+	if err != nil {
+		return err
+	}
+	go func() { // ends with in's context at the latest, when this call returns
+		for {
+			var m message
+			err := in.RecvMsg(&m)
+			switch {
+			case errors.Is(err, io.EOF):
+				_ = out.CloseSend()
+				return
+			case err != nil:
+				cancel()
+				return
+			case out.SendMsg(&m) != nil: // the other direction knows why
+				return
+			}
+		}
+	}()
+	if header, err := out.Header(); err == nil && header != nil {
+		if err := in.SendHeader(header); err != nil {
+			return err
+		}
+	}
+	for {
+		var m message
+		switch err := out.RecvMsg(&m); {
+		case errors.Is(err, io.EOF):
+			in.SetTrailer(out.Trailer())
+			return nil
+		case err != nil:
+			in.SetTrailer(out.Trailer())
+			return err
+		}
+		if err := in.SendMsg(&m); err != nil {
+			return err
+		}
+	}
+}
