@@ -40,7 +40,8 @@ TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
 	// all registers but AX, CX and R11.
 	//
 	// R12 the state
-	// R13 pause between two cuts in ns, 0 before the fence
+	// R13 pause between two cuts in ns, 0 before the fence. A fenced worker
+	//     may accept until its last thread has stopped, so one is not enough.
 	// R14 bits of the current word of the map
 	// R15 1 when the worker is dead
 	// BX  index of the current word

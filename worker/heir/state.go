@@ -65,11 +65,8 @@ const (
 	sigSetmask     = 2 // SIG_SETMASK
 	soAcceptConn   = unix.SO_ACCEPTCONN
 	solSocket      = unix.SOL_SOCKET
-	// After the fence the worker may accept for a moment more, until its last
-	// thread has stopped: so the heir cuts again after 1, 2, 4 ... 64 ms and
-	// then every 64 ms until the worker is dead.
-	firstPause = 1_000_000
-	lastPause  = 64_000_000
+	firstPause     = 1_000_000  // ns after the fence's cut; doubled with every further one
+	lastPause      = 64_000_000 // until this
 )
 
 // newState maps a guard page, one page of stack and the state, in this order.
