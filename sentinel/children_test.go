@@ -145,6 +145,11 @@ func busyThreads() {
 			}
 		}()
 	}
+	for i := range counters {
+		for counters[i].Load() == 0 {
+			runtime.Gosched()
+		}
+	}
 	say("ready")
 	read()
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
