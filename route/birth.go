@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // births is the connections of a binding that were accepted by one of its
@@ -41,10 +42,15 @@ type conn struct {
 	table    *Table
 	identity identity
 	why      atomic.Pointer[CutError]
+	// released is closed with the connection by who has it, if that is worth
+	// waiting for; else it is nil.
+	released chan struct{}
 
 	// Set once, by Table.born.
 	born  int64  // CLOCK_MONOTONIC, nanoseconds
 	epoch uint64 // of the route at that time
+
+	closed bool // under Table.mu
 }
 
 // CutError is why a connection was cut, and what reading from it says then.
@@ -60,11 +66,10 @@ func (e *CutError) Error() string {
 
 // born has the table know c from now on. Taking the time under the lock leaves
 // no gap: a route that was set before this cannot tell of a later death.
-func (t *Table) born(raw net.Conn, i identity) *conn {
-	c := &conn{Conn: raw, table: t, identity: i}
+func (t *Table) born(c *conn) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.entry(i)
+	e := t.entry(c.identity)
 	if r := e.route.Load(); r != nil {
 		c.epoch = r.Epoch
 	}
@@ -76,9 +81,32 @@ func (t *Table) born(raw net.Conn, i identity) *conn {
 	return c
 }
 
-func (c *conn) cut(why *CutError) {
-	c.why.Store(why)
-	c.Conn.Close() // wakes whoever reads or writes
+// releaseWait is how long the routes of an update may have to wait until gRPC
+// has let go of the connections that it cut, which takes microseconds.
+const releaseWait = 2 * time.Millisecond
+
+// cut ends connections. A call that begins after it does not choose one of
+// them, as long as gRPC keeps to releaseWait.
+func cut(dead []*conn) {
+	if len(dead) == 0 {
+		return
+	}
+	for _, c := range dead {
+		c.why.Store(&CutError{ProcessID: c.identity.key().ProcessID(), Epoch: c.epoch})
+		c.Conn.Close() // wakes whoever reads or writes
+	}
+	enough := time.NewTimer(releaseWait)
+	defer enough.Stop()
+	for _, c := range dead {
+		if c.released == nil {
+			continue
+		}
+		select {
+		case <-c.released:
+		case <-enough.C:
+			return
+		}
+	}
 }
 
 // Read gives a *CutError once the connection was cut.
@@ -110,6 +138,10 @@ func (c *conn) CloseWrite() error {
 // Close closes the connection.
 func (c *conn) Close() error {
 	c.table.mu.Lock()
+	if c.released != nil && !c.closed {
+		close(c.released)
+	}
+	c.closed = true
 	if e := c.table.index.Load().find(hashOf(c.table.seed, c.identity), c.identity); e != nil {
 		delete(e.conns, c)
 	}

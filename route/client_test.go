@@ -240,8 +240,8 @@ func TestRetryPolicyRefusesWhatIsNoMethod(t *testing.T) {
 		_, err := route.RetryPolicy(m)
 		require.Error(t, err, "%q", m)
 	}
-	for _, m := range []string{"a.B", "a.B/C", "/a.B/C"} {
-		policy, err := route.RetryPolicy(m)
+	for _, m := range [][]string{nil, {"a.B"}, {"a.B/C", "a.B/D"}, {"/a.B/C", "c.D"}} {
+		policy, err := route.RetryPolicy(m...)
 		require.NoError(t, err)
 		cc, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithDefaultServiceConfig(policy))

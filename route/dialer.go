@@ -18,7 +18,7 @@ func (t *Table) Dialer() func(ctx context.Context, address string) (net.Conn, er
 			return nil, err
 		}
 		if i, ok := t.owner(address); ok {
-			return t.born(raw, i), nil
+			return t.born(&conn{Conn: raw, table: t, identity: i}), nil
 		}
 		return raw, nil
 	}

@@ -78,7 +78,7 @@ func (g *greeted) greet(raw net.Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.closed {
-		g.born.Store(g.table.born(raw, g.identity))
+		g.born.Store(g.table.born(&conn{Conn: raw, table: g.table, identity: g.identity, released: make(chan struct{})}))
 		g.sent = nil
 	}
 }

@@ -40,7 +40,7 @@ func RetryPolicy(methods ...string) (string, error) {
 		RetryPolicy policy `json:"retryPolicy"`
 	}
 	type serviceConfig struct {
-		MethodConfig []methodConfig `json:"methodConfig"`
+		MethodConfig []methodConfig `json:"methodConfig,omitempty"`
 	}
 	var config serviceConfig
 	if len(methods) > 0 {

@@ -222,62 +222,78 @@ func (e *entry) inUse() bool {
 	return e.route.Load() != nil || len(e.subs) > 0 || len(e.conns) > 0
 }
 
-// update brings the table one step on.
+// change is a route to be put in the place of the one before.
+type change struct {
+	identity
+	route   *Route
+	message *understudyv1.Route
+}
+
+// update brings the table one step on. The dead are cut first, and let go of:
+// who sees the new route finds a client that knows as much.
 func (t *Table) update(u *understudyv1.RoutesUpdate) {
-	if u.GetFull() {
-		t.mu.Lock()
-		t.round++
-		t.mu.Unlock()
-	}
+	changes := make([]change, 0, len(u.GetRoutes()))
+	malformed := 0
 	for _, m := range u.GetRoutes() {
 		r, i, err := fromMessage(m)
 		if err != nil {
 			t.log.Warn("route is left out", "process_id", r.ProcessID, "error", err)
-			t.mu.Lock()
-			t.stats.Malformed++
-			t.mu.Unlock()
+			malformed++
 			continue
 		}
-		t.set(i, r, func() bool { return sameClock(m) })
+		changes = append(changes, change{i, r, m})
+	}
+	cut(t.bury(changes))
+
+	t.mu.Lock()
+	t.stats.Revision = u.GetRevision()
+	t.stats.Malformed += uint64(malformed)
+	if u.GetFull() {
+		t.round++
+	}
+	t.mu.Unlock()
+	for _, c := range changes {
+		t.set(c.identity, c.route)
 	}
 	if u.GetFull() {
 		t.dropMissing()
 	}
-	t.mu.Lock()
-	t.stats.Revision = u.GetRevision()
-	t.mu.Unlock()
 }
 
-// set puts a route in the place of the one before, and cuts the connections
-// whose worker it says is dead.
-func (t *Table) set(i identity, r *Route, comparable func() bool) {
+// bury returns the connections whose workers died, as the changes tell.
+func (t *Table) bury(changes []change) (dead []*conn) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range changes {
+		dead = append(dead, t.entry(c.identity).bury(c.route, func() bool { return sameClock(c.message) })...)
+	}
+	t.stats.Cut += uint64(len(dead))
+	return dead
+}
+
+// set puts a route in the place of the one before.
+func (t *Table) set(i identity, r *Route) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	e := t.entry(i)
 	e.round = t.round
 	before := e.route.Load()
 	if before != nil && before.Address != r.Address && t.byAddress[before.Address] == e {
 		delete(t.byAddress, before.Address)
 	}
-	if r.State == Gone {
-		if before != nil {
-			t.stats.Routes--
-		}
-		e.route.Store(nil)
-	} else {
+	switch {
+	case r.State != Gone:
 		if before == nil {
 			t.stats.Routes++
 		}
 		t.byAddress[r.Address] = e
 		e.route.Store(r)
+	case before != nil:
+		t.stats.Routes--
+		e.route.Store(nil)
 	}
-	dead := e.bury(r, comparable)
-	t.stats.Cut += uint64(len(dead))
 	for _, s := range e.subs {
 		s.deliver(r)
-	}
-	t.mu.Unlock()
-	for _, c := range dead {
-		c.cut(&CutError{ProcessID: r.ProcessID, Epoch: c.epoch})
 	}
 }
 
@@ -295,7 +311,7 @@ func (t *Table) dropMissing() {
 	}
 	t.mu.Unlock()
 	for _, e := range missing {
-		t.set(e.identity, goneRoute(e.identity), nil)
+		t.set(e.identity, goneRoute(e.identity))
 	}
 	if first {
 		close(t.synced)

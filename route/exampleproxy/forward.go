@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"google.golang.org/grpc"
@@ -21,27 +20,19 @@ type raw struct{}
 func (raw) Name() string { return "proto" }
 
 func (raw) Marshal(v any) (mem.BufferSlice, error) {
-	m, ok := v.(*message)
-	if !ok {
-		return nil, fmt.Errorf("%T is no raw message", v)
-	}
-	return mem.BufferSlice{mem.SliceBuffer(*m)}, nil
+	return mem.BufferSlice{mem.SliceBuffer(*v.(*message))}, nil
 }
 
 func (raw) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(*message)
-	if !ok {
-		return fmt.Errorf("%T is no raw message", v)
-	}
-	*m = data.Materialize()
+	*v.(*message) = data.Materialize()
 	return nil
 }
 
 // forward passes a call on and its answer back, with headers and trailers.
-func forward(in grpc.ServerStream, cc *grpc.ClientConn, method string, md metadata.MD) error {
+func forward(in grpc.ServerStream, cc *grpc.ClientConn, method string, md metadata.MD, opt grpc.CallOption) error {
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(in.Context(), md))
 	defer cancel()
-	out, err := cc.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, grpc.ForceCodecV2(raw{}))
+	out, err := cc.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, grpc.ForceCodecV2(raw{}), opt)
 	if err != nil {
 		return err
 	}

@@ -55,10 +55,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	p := &proxy{pattern: *pattern, clients: make(map[route.Key]*grpc.ClientConn)}
-	if *idempotent != "" {
-		if p.policy, err = route.RetryPolicy(strings.Split(*idempotent, ",")...); err != nil {
-			return err
-		}
+	if p.policy, err = route.RetryPolicy(strings.FieldsFunc(*idempotent, func(r rune) bool { return r == ',' })...); err != nil {
+		return err
 	}
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -72,7 +70,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return errors.Join(err, p.table.Close())
 	}
 	p.launcher = launcher.NewPatternLauncherClient(api)
-	defer func() { err = errors.Join(err, p.close(), api.Close(), p.table.Close()) }()
+	defer func() { p.close(); err = errors.Join(err, api.Close(), p.table.Close()) }()
 
 	l, err := net.Listen("tcp", *listen)
 	if err != nil {

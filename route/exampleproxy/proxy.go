@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"strings"
 	"sync"
 
-	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -24,7 +22,6 @@ type proxy struct {
 	policy   string // gRPC's service config with the retries
 	table    *route.Table
 	launcher launcher.PatternLauncherClient
-	launches singleflight.Group
 
 	mu      sync.Mutex
 	clients map[route.Key]*grpc.ClientConn
@@ -32,13 +29,8 @@ type proxy struct {
 
 // keyOf reads from a call's metadata whom it is for.
 func (p *proxy) keyOf(md metadata.MD) route.Key {
-	first := func(name string) string {
-		if v := md.Get(name); len(v) > 0 {
-			return v[0]
-		}
-		return ""
-	}
-	return route.Key{Pattern: p.pattern, Namespace: first("x-namespace"), Session: first("x-session")}
+	return route.Key{Pattern: p.pattern, Namespace: strings.Join(md.Get("x-namespace"), ""),
+		Session: strings.Join(md.Get("x-session"), "")}
 }
 
 // handle is every call of every service.
@@ -46,7 +38,8 @@ func (p *proxy) handle(_ any, in grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(in)
 	md, _ := metadata.FromIncomingContext(in.Context())
 	k := p.keyOf(md)
-	if p.table.Lookup(k) == nil {
+	bound := p.table.Lookup(k) != nil
+	if !bound {
 		if err := p.launch(in.Context(), k); err != nil {
 			return err
 		}
@@ -55,31 +48,22 @@ func (p *proxy) handle(_ any, in grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	return forward(in, cc, method, md)
+	// Just launched, cc may know it a moment later than the table.
+	return forward(in, cc, method, md, grpc.WaitForReady(!bound))
 }
 
-// launch has the supervisor bind k, once for all who ask at the same time.
+// launch has the supervisor bind k. Launching what is bound already is no harm.
 func (p *proxy) launch(ctx context.Context, k route.Key) error {
-	r := &launcher.LaunchRequest{PatternName: k.Pattern, Namespace: k.Namespace, SessionId: k.Session}
+	level := launcher.IsolationLevel_ISOLATION_NONE
 	switch {
 	case k.Session != "":
-		r.Isolation = launcher.IsolationLevel_ISOLATION_SESSION
+		level = launcher.IsolationLevel_ISOLATION_SESSION
 	case k.Namespace != "":
-		r.Isolation = launcher.IsolationLevel_ISOLATION_NAMESPACE
-	default:
-		r.Isolation = launcher.IsolationLevel_ISOLATION_NONE
+		level = launcher.IsolationLevel_ISOLATION_NAMESPACE
 	}
-	done := p.launches.DoChan(k.ProcessID(), func() (any, error) {
-		// The caller that came first may leave; the launch is for all.
-		return p.launcher.LaunchPattern(context.WithoutCancel(ctx), r)
-	})
-	select {
-	case l := <-done:
-		if l.Err != nil {
-			return l.Err
-		}
-	case <-ctx.Done():
-		return status.FromContextError(ctx.Err()).Err()
+	if _, err := p.launcher.LaunchPattern(ctx, &launcher.LaunchRequest{PatternName: k.Pattern, Isolation: level,
+		Namespace: k.Namespace, SessionId: k.Session}); err != nil {
+		return err
 	}
 	if _, err := p.table.Await(ctx, k); err != nil {
 		return status.Errorf(codes.Unavailable, "launched, but without a route: %v", err)
@@ -94,22 +78,10 @@ func (p *proxy) client(k route.Key) (*grpc.ClientConn, error) {
 	if cc := p.clients[k]; cc != nil {
 		return cc, nil
 	}
-	if len(p.clients) >= maxClients {
-		for old, cc := range p.clients {
-			if p.table.Lookup(old) == nil {
-				cc.Close()
-				delete(p.clients, old)
-			}
-		}
-	}
-	if len(p.clients) >= maxClients {
+	if len(p.clients) >= maxClients { // a real proxy would close those of routes that are gone
 		return nil, status.Errorf(codes.ResourceExhausted, "%d bindings are connected to", len(p.clients))
 	}
-	var opts []grpc.DialOption
-	if p.policy != "" {
-		opts = append(opts, grpc.WithDefaultServiceConfig(p.policy))
-	}
-	cc, err := p.table.NewClient(route.Target(k), opts...)
+	cc, err := p.table.NewClient(route.Target(k), grpc.WithDefaultServiceConfig(p.policy))
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -117,13 +89,10 @@ func (p *proxy) client(k route.Key) (*grpc.ClientConn, error) {
 	return cc, nil
 }
 
-func (p *proxy) close() (err error) {
+func (p *proxy) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for k, cc := range p.clients {
-		if e := cc.Close(); e != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", k.ProcessID(), e))
-		}
+	for _, cc := range p.clients {
+		cc.Close()
 	}
-	return err
 }
