@@ -177,9 +177,9 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			b.progress.Print("%s: %v", r, err)
+			b.progress.Print("%s: failed: %v", r, err)
 			b.report.Note("%s: failed: %v", r, err)
-			failed = append(failed, err)
+			failed = append(failed, errors.New(b.report.Notes[len(b.report.Notes)-1]))
 		}
 	}
 	return errors.Join(failed...)

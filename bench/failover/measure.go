@@ -73,7 +73,7 @@ func (b *bench) measure(ctx context.Context, r row) (err error) {
 			break
 		}
 		if err := t.once(ctx); err != nil {
-			return fmt.Errorf("%s, death %d: %w", r, i+1, err)
+			return fmt.Errorf("death %d: %w", i+1, err)
 		}
 		b.progress.Add(r.work(), "%d of %d", i+1, b.n)
 	}

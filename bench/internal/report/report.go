@@ -68,9 +68,11 @@ func (r *Report) Row(labels ...string) *Row {
 // Rows returns the rows in the order in which they were added.
 func (r *Report) Rows() []*Row { return slices.Clone(r.rows) }
 
-// Note adds a sentence below the table.
+// Note adds a sentence below the table: the first line of what it is given, as
+// an error may show a whole log.
 func (r *Report) Note(format string, args ...any) {
-	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+	line, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n")
+	r.Notes = append(r.Notes, line)
 }
 
 // Record adds a time, with a resolution of 1 ns or of three figures. A negative

@@ -65,7 +65,7 @@ func TestRatioIsToTheFloorOfTheSameQuantile(t *testing.T) {
 func TestTable(t *testing.T) {
 	r := sample()
 	r.Row("nothing", "64", "idle")
-	r.Note("4096 MB: %s", "too little memory")
+	r.Note("4096 MB: %s", "too little memory\nat all")
 	var b bytes.Buffer
 	require.NoError(t, r.WriteTable(&b))
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")

@@ -11,8 +11,9 @@ import (
 	"os/exec"
 )
 
-// variable names the role in the environment of a process that has one.
-const variable = "UNDERSTUDY_BENCH_ROLE"
+// variable names the role in the environment of a process that has one. A
+// manifest may set it: it does not begin with UNDERSTUDY_.
+const variable = "BENCH_ROLE"
 
 // Roles are the bodies of the processes that a binary can be, by name.
 type Roles map[string]func() error
