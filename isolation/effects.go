@@ -107,8 +107,11 @@ func (m *Manager) publish(e *entry, reason Reason) {
 	if reason == ReasonFailover {
 		r.Death = e.death
 	}
-	if r.State == Draining {
+	switch {
+	case r.State == Draining:
 		r.State = Gone // for a proxy it is over
+	case r.State == Starting && e.phase.worker != 0:
+		r.State = Active // whoever connects now is served as soon as it accepts
 	}
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		r.Pid = w.Pid

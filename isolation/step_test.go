@@ -12,7 +12,6 @@ import (
 // plan, fires it when the guard dies, and answers in order, later.
 type engineModel struct {
 	plan    *output
-	guarded bool
 	waiting bool
 	spares  int
 	next    takeover.WorkerID
@@ -45,8 +44,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 		var p phase
 		lastArmed := uint64(0)
 		deadline, waiters := false, 0
-		var feed func(in input)
-		feed = func(in input) {
+		feed := func(in input) {
 			before := p
 			var outs []output
 			p, outs = step(p, in)

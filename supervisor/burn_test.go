@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,14 +17,16 @@ const burners = 32
 
 // burn keeps every core busy until stdin closes.
 func burn() {
+	var over atomic.Bool
 	for range burners {
 		go func() {
-			for {
+			for !over.Load() {
 			}
 		}()
 	}
 	os.Stdout.WriteString("burning\n")
 	_, _ = io.Copy(io.Discard, os.Stdin)
+	over.Store(true)
 }
 
 // Neither the sentinel nor the standbys get a core of their own: a failover
