@@ -215,7 +215,8 @@ func (k *Keeper) block(p *patternPool) {
 		p.backoff.Reset()
 	}
 	p.blockedAt = time.Now()
-	d := p.backoff.NextBackOff()
+	// Its jitter goes beyond the bounds on both sides.
+	d := min(max(p.backoff.NextBackOff(), k.cfg.BackoffMin), k.cfg.BackoffMax)
 	p.retryAt = p.blockedAt.Add(d)
 	p.retry = k.after(d, func() {
 		p.retryAt = time.Time{}
