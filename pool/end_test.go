@@ -1,0 +1,65 @@
+package pool
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// childrenNow are our child processes, dead ones too.
+func childrenNow(t *testing.T) (out []string) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	for _, name := range stats {
+		b, _ := os.ReadFile(name)
+		var state string
+		var parent int
+		if _, rest, ok := strings.Cut(string(b), ") "); ok {
+			if _, err := fmt.Sscan(rest, &state, &parent); err == nil && parent == os.Getpid() {
+				out = append(out, string(b))
+			}
+		}
+	}
+	return out
+}
+
+// A worker's heir is our child as well: however the worker ends, both are
+// reaped before the keeper is idle.
+func TestWorkerAndHeirAreReaped(t *testing.T) {
+	for name, end := range map[string]func(y *yard, w *Worker){
+		"killed":  func(y *yard, w *Worker) { require.NoError(t, y.Signal(w, unix.SIGKILL)) },
+		"retired": func(y *yard, w *Worker) { y.End(w, w.pool.manifest.GracePeriod, false) },
+		"forced":  func(y *yard, w *Worker) { y.End(w, 0, true) },
+		"failed":  func(y *yard, w *Worker) { y.Fail(w, StepActivate, os.ErrDeadlineExceeded) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Run("yard", func(t *testing.T) {
+				y := newYard(t, never, role("good"))
+				w := next(t, y.ready)
+				y.do(func() {
+					require.NotNil(t, w.heir, "the worker has no heir")
+					require.Len(t, childrenNow(t), 2)
+					end(y, w)
+				})
+				next(t, y.exited)
+			}) // it is idle now
+			require.Empty(t, childrenNow(t))
+		})
+	}
+}
+
+// A worker that does not listen is killed when its grace is over.
+func TestGracePeriodIsBounded(t *testing.T) {
+	m := role("healthy once")
+	m.Probe.Interval = 0
+	y := newYard(t, never, m)
+	w := next(t, y.ready)
+	y.do(func() { y.End(w, m.GracePeriod, false) })
+	require.Equal(t, "killed by SIGKILL", next(t, y.exited))
+}

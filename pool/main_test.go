@@ -1,0 +1,191 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"understudy/internal/event"
+	"understudy/patterns"
+	"understudy/sentinel"
+	"understudy/takeover"
+	"understudy/worker"
+)
+
+// roleEnv says what a worker of these tests does; the test binary is its
+// program too.
+const roleEnv = "POOL_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		play(role)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// play is a worker that follows the protocol, or one that does not.
+func play(role string) {
+	if role == "good" {
+		serve := func(ctx context.Context, _ *worker.Assignment) error { <-ctx.Done(); return nil }
+		if err := worker.Run(context.Background(), worker.Pattern{Serve: serve}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	c, err := net.FileConn(os.NewFile(controlFD, "control"))
+	if err != nil {
+		panic(err)
+	}
+	os.NewFile(controlFD, "control").Close()
+	say := func(datagrams ...string) {
+		for _, d := range datagrams {
+			if _, err := c.Write([]byte(d)); err != nil {
+				fmt.Println("send:", err)
+			}
+		}
+	}
+	const ready = `{"ready":{"protocol":1}}`
+	switch role {
+	case "closes at once":
+		c.Close()
+	case "closes after ready":
+		say(ready)
+		c.Close()
+	case "says nonsense":
+		say("hello")
+	case "says what is no message":
+		say(`{"steady":{}}`)
+	case "says too much":
+		say(`{"fatal":{"error":"` + strings.Repeat("x", 64<<10) + `"}}`)
+	case "ready twice":
+		say(ready, ready)
+	case "of another time":
+		say(`{"ready":{"protocol":2}}`)
+	case "gives up":
+		say(`{"fatal":{"error":"no model"}}`)
+		os.Exit(1)
+	case "unhealthy":
+		say(ready)
+		if _, err := c.Read(make([]byte, 4096)); err == nil {
+			say(`{"probeResult":{"id":"1","ok":false,"error":"canary is dead"}}`)
+		}
+	case "healthy once":
+		say(ready)
+		if _, err := c.Read(make([]byte, 4096)); err == nil {
+			say(`{"probeResult":{"id":"1","ok":true}}`)
+		}
+	case "exits":
+		fmt.Println("cannot find my model")
+		os.Exit(3)
+	}
+	select {} // alive, and out of our hands
+}
+
+// yard is a keeper with its loop, its engine and its reaper.
+type yard struct {
+	*Keeper
+	t      *testing.T
+	queue  chan func()
+	ready  chan *Worker
+	failed chan *StartError
+	exited chan string
+}
+
+func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
+	y := &yard{t: t, queue: make(chan func(), 256), ready: make(chan *Worker, 256),
+		failed: make(chan *StartError, 256), exited: make(chan string, 256)}
+	reaper, err := sentinel.New(sentinel.Options{Source: sentinel.SourcePidfd})
+	require.NoError(t, err)
+	go func() { _ = reaper.Run(func() {}) }()
+	ended := make(chan struct{})
+	post := func(f func()) {
+		select {
+		case y.queue <- f:
+		case <-ended:
+		}
+	}
+	engine, err := takeover.Start(takeover.Options{}, func(e takeover.Event) {
+		if e.Kind == takeover.Withdrawn {
+			post(func() { y.Withdrawn(e.Worker, e.OK) })
+		}
+	})
+	require.NoError(t, err)
+	cfg.MaxConcurrentStarts = 4
+	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	y.Keeper = NewKeeper(cfg, post, reaper, engine, Hooks{
+		Ready:       func(w *Worker) { y.ready <- w },
+		Serving:     func(*Worker, string, uint64) {},
+		Exited:      func(_ *Worker, cause string) { y.exited <- cause },
+		StartFailed: func(_ string, err *StartError) { y.failed <- err },
+		Event:       func(event.Event) {},
+	})
+	stopping := false
+	go func() {
+		defer close(ended)
+		for f := range y.queue {
+			f()
+			if stopping && y.Idle() {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		post(func() { stopping = true; y.Stop() })
+		<-ended
+		require.NoError(t, engine.Close())
+		reaper.Close()
+		<-reaper.Done()
+	})
+	y.do(func() {
+		for _, m := range manifests {
+			y.AddPattern(m)
+		}
+	})
+	return y
+}
+
+// do runs f on the loop and waits for it.
+func (y *yard) do(f func()) {
+	done := make(chan struct{})
+	y.queue <- func() { f(); close(done) }
+	<-done
+}
+
+func (y *yard) stats() (s Stats) {
+	y.do(func() { s = y.Stats()[0] })
+	return s
+}
+
+func next[T any](t *testing.T, from chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing happens")
+	}
+	return v
+}
+
+// role is the manifest of a pattern whose workers play it.
+func role(name string) *patterns.Manifest {
+	exe, _ := os.Executable()
+	return &patterns.Manifest{Name: "a", Dir: filepath.Dir(exe), Program: exe, Contract: "sdk", Listen: "unix", Heir: true,
+		Environment: map[string]string{roleEnv: name, "GORACE": "atexit_sleep_ms=0"},
+		Spares:      patterns.Spares{Min: 1, Max: 1}, StartTimeout: 20 * time.Second, GracePeriod: 100 * time.Millisecond,
+		Probe: patterns.Probe{Interval: 50 * time.Millisecond, Timeout: 300 * time.Millisecond}}
+}
+
+// never is a backoff after which no test starts anything.
+var never = Config{BackoffMin: time.Hour, BackoffMax: time.Hour}

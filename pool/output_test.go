@@ -1,0 +1,63 @@
+package pool
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// written is what capture makes of a worker that writes text and ends.
+func written(t *testing.T, text string) (log string, tail []string, dropped int64) {
+	t.Helper()
+	out, outEnd, err := os.Pipe()
+	require.NoError(t, err)
+	errs, errsEnd, err := os.Pipe()
+	require.NoError(t, err)
+	errsEnd.Close()
+	var b bytes.Buffer
+	var n atomic.Int64
+	o := captureOutput(slog.New(slog.NewJSONHandler(&b, nil)), &n, out, errs)
+	_, err = outEnd.WriteString(text)
+	require.NoError(t, err)
+	outEnd.Close()
+	o.readers.Wait()
+	o.close()
+	return b.String(), o.tail(), n.Load()
+}
+
+func TestOutputIsLoggedLineByLine(t *testing.T) {
+	log, tail, dropped := written(t, "one\r\ntwo\n\nlast without an end")
+	require.Equal(t, []string{"one", "two", "", "last without an end"}, tail)
+	require.Equal(t, 4, strings.Count(log, "\n"))
+	require.Contains(t, log, `"msg":"two","stream":"stdout"`)
+	require.Zero(t, dropped)
+}
+
+func TestLongLineIsCut(t *testing.T) {
+	log, tail, _ := written(t, strings.Repeat("x", 5*maxLine)+"\nnext\n")
+	require.Len(t, tail, 2)
+	require.Len(t, tail[0], maxLine)
+	require.Equal(t, "next", tail[1])
+	require.Less(t, len(log), maxLine+500)
+}
+
+func TestFloodIsDroppedAndCounted(t *testing.T) {
+	const lines = 20_000
+	var b strings.Builder
+	for i := range lines {
+		fmt.Fprintln(&b, "line", i)
+	}
+	log, tail, dropped := written(t, b.String())
+	logged := int64(strings.Count(log, "\n"))
+	require.Equal(t, int64(lines), logged+dropped, "a line is neither logged nor counted")
+	require.GreaterOrEqual(t, logged, int64(lineBurst))
+	require.Positive(t, dropped)
+	require.Len(t, tail, lastLines)
+	require.Equal(t, "line 19999", tail[lastLines-1], "the last words count most")
+}
