@@ -156,7 +156,8 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 	return y
 }
 
-// do runs f on the loop and waits for it.
+// do runs f on the loop and waits for it. f must not end the test: it would end
+// the loop.
 func (y *yard) do(f func()) {
 	done := make(chan struct{})
 	y.queue <- func() { f(); close(done) }

@@ -73,7 +73,9 @@ func TestStandbyThatHangsIsReplaced(t *testing.T) {
 func TestStandbyThatDiesIsReplacedAfterABackoff(t *testing.T) {
 	y := newYard(t, never, role("good"))
 	w := next(t, y.ready)
-	y.do(func() { require.NoError(t, y.Signal(w, unix.SIGKILL)) })
+	var err error
+	y.do(func() { err = y.Signal(w, unix.SIGKILL) })
+	require.NoError(t, err)
 	require.Equal(t, "killed by SIGKILL", next(t, y.exited))
 	s := y.stats()
 	require.Positive(t, s.Backoff)
@@ -84,7 +86,8 @@ func TestStandbyThatDiesIsReplacedAfterABackoff(t *testing.T) {
 func TestBackoffGrowsWithinItsBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const least, most = 100 * time.Millisecond, time.Second
-		k := NewKeeper(Config{BackoffMin: least, BackoffMax: most}, func(f func()) { f() }, nil, nil, Hooks{})
+		loop := make(chan func())
+		k := NewKeeper(Config{BackoffMin: least, BackoffMax: most}, func(f func()) { loop <- f }, nil, nil, Hooks{})
 		b := backoff.NewExponentialBackOff()
 		b.InitialInterval, b.MaxInterval = least, most
 		p := &patternPool{backoff: b}
@@ -93,8 +96,7 @@ func TestBackoffGrowsWithinItsBounds(t *testing.T) {
 			k.block(p)
 			waits = append(waits, time.Until(p.retryAt))
 			k.block(p) // another failure meanwhile makes it no longer
-			time.Sleep(time.Until(p.retryAt))
-			synctest.Wait()
+			(<-loop)()
 			require.True(t, p.retryAt.IsZero())
 		}
 		for _, d := range waits {
@@ -105,7 +107,7 @@ func TestBackoffGrowsWithinItsBounds(t *testing.T) {
 		time.Sleep(2*most + 1)
 		k.block(p)
 		require.LessOrEqual(t, time.Until(p.retryAt), 3*least/2, "a quiet time lets it begin anew")
-		time.Sleep(most)
+		(<-loop)()
 	})
 }
 
