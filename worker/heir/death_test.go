@@ -3,6 +3,8 @@
 package heir
 
 import (
+	"io"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,30 +15,40 @@ import (
 
 // death is how long after the kill each one knew.
 type death struct {
-	pidfd, unix, tcp time.Duration
+	pidfd, unix, tcp, pipe time.Duration
 }
 
-// die kills a worker that serves two connections.
+// die kills a worker that serves two connections and holds a pipe that no heir
+// tracks.
 func die(t testing.TB, s spec) (d death) {
 	t.Helper()
 	w := supervise(t, s)
 	u, c := connect(t, w.unixAddr), connect(t, w.tcpAddr)
-	pidfd, unix, tcp := make(chan time.Time, 1), make(chan time.Time, 1), make(chan time.Time, 1)
+	pidfd, unix, tcp, pipe := make(chan time.Time, 1), make(chan time.Time, 1), make(chan time.Time, 1), make(chan time.Time, 1)
 	go func() { pidfd <- w.died() }()
 	go func() { unix <- u.cut() }()
 	go func() { tcp <- c.cut() }()
+	go func() { pipe <- eof(w.pipe) }()
 	at := w.kill()
 	for _, x := range []struct {
 		from chan time.Time
 		to   *time.Duration
-	}{{pidfd, &d.pidfd}, {unix, &d.unix}, {tcp, &d.tcp}} {
+	}{{pidfd, &d.pidfd}, {unix, &d.unix}, {tcp, &d.tcp}, {pipe, &d.pipe}} {
 		seen := <-x.from
-		require.False(t, seen.IsZero(), "connection still open")
+		require.False(t, seen.IsZero(), "still open")
 		*x.to = seen.Sub(at)
 	}
 	_, h := w.bury()
 	require.Equal(t, ended{}, h)
 	return d
+}
+
+// eof waits for the end of a file and returns the time, or the zero time.
+func eof(f *os.File) time.Time {
+	if _, err := io.Copy(io.Discard, f); err != nil {
+		return time.Time{}
+	}
+	return time.Now()
 }
 
 // TestDeathIsSeenAtOnce compares workers of several sizes with and without an
@@ -60,6 +72,7 @@ func TestDeathIsSeenAtOnce(t *testing.T) {
 		{"pidfd", func(d death) time.Duration { return d.pidfd }},
 		{"unix client", func(d death) time.Duration { return d.unix }},
 		{"tcp client", func(d death) time.Duration { return d.tcp }},
+		{"pipe", func(d death) time.Duration { return d.pipe }},
 	} {
 		for i, mb := range sizes {
 			a, b := median(with[i], what.of), median(without[i], what.of)

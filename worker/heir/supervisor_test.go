@@ -28,6 +28,7 @@ type supervised struct {
 	heir     int // pid, 0 without one
 	fence    *os.File
 	reports  *json.Decoder
+	pipe     *os.File // where they come from
 	stdin    *os.File // its closing makes the worker do spec.On
 	unixAddr unix.Sockaddr
 	tcpAddr  unix.Sockaddr
@@ -91,7 +92,7 @@ func launch(t testing.TB, s spec) *supervised {
 	reporter.Close()
 	t.Cleanup(w.cleanup)
 	require.NoError(t, reports.SetReadDeadline(time.Now().Add(patience)))
-	w.reports = json.NewDecoder(reports)
+	w.reports, w.pipe = json.NewDecoder(reports), reports
 	return w
 }
 

@@ -68,6 +68,8 @@ func runWorker(text string) error {
 	if err != nil {
 		return err
 	}
+	// A P each, so that all of them run at once, and some for the rest.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + s.Busy)
 	for range s.Busy {
 		go func() {
 			runtime.LockOSThread()
