@@ -36,11 +36,11 @@
 // with 0; with 1 if it left because it was in doubt; and by signal 9 if
 // somebody killed it.
 //
-//   - The worker tells its parent the heir's pid. A worker that dies before
-//     that leaves a child its parent has not heard of: look for children named
-//     [Name] in /proc/self/task/*/children when a worker dies before it is
-//     ready. Starting the heir as the last thing before telling it keeps this
-//     rare. If the parent is dead or gone, init or a subreaper reaps.
+//   - The worker tells its parent the heir's pid. If it dies before that (in
+//     its warm-up, say) it leaves a child the parent has not heard of, which
+//     [Children] finds: look when a worker dies before it is ready. Starting
+//     the heir as the last thing before telling makes this rare. If the parent
+//     is dead as well, init or a subreaper reaps.
 //   - The worker's memory is free when the heir is reaped, not when the worker
 //     is. On a machine without idle time SCHED_IDLE frees 1 GB in seconds, not
 //     milliseconds. With CAP_SYS_NICE the parent can hasten that, by

@@ -59,12 +59,31 @@ func TestDeathDuringStart(t *testing.T) {
 		require.False(t, readable(w.pidfd, usual*time.Duration(i)/100), "it died by itself")
 		w.buryNow()
 		for _, pid := range children(t) {
+			awaitEnd(t, pid)
+			found, err := Children()
+			require.NoError(t, err)
+			require.Contains(t, found, pid)
 			assert.Equal(t, ended{}, waitFor(t, pid))
 			heirs++
 		}
+		found, err := Children()
+		require.NoError(t, err)
+		require.Empty(t, found)
 	}
 	t.Logf("%d of 100 had an heir", heirs)
 	assert.NotZero(t, heirs, "all died before they had an heir")
+}
+
+// awaitEnd waits until a child of this process has ended, without reaping it.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT|unix.WALL, nil)
+		if err != unix.EINTR {
+			require.NoError(t, err)
+			return
+		}
+	}
 }
 
 func openDescriptors(t *testing.T) int {
@@ -81,7 +100,7 @@ func children(t *testing.T) (all []int) {
 	require.NoError(t, err)
 	for _, thread := range threads {
 		text, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/children")
-		if os.IsNotExist(err) {
+		if gone(err) {
 			continue // the thread is gone, its children are another's
 		}
 		require.NoError(t, err)
