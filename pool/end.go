@@ -117,10 +117,10 @@ func (k *Keeper) exited(w *Worker) {
 	switch w.State {
 	case Standby:
 		k.block(w.pool)
-		fallthrough
-	case Active:
 		k.move(w, Failed)
 		k.fill()
+	case Active: // what follows from it comes with Activated or Demand
+		k.move(w, Failed)
 	}
 }
 
@@ -150,7 +150,7 @@ func (k *Keeper) ended(w *Worker) {
 	default:
 		p.counts[w.State]--
 	}
-	k.fill()
+	k.fillLater()
 }
 
 func (k *Keeper) startFailed(w *Worker) {

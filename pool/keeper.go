@@ -63,14 +63,15 @@ type Keeper struct {
 	engine Engine
 	hooks  Hooks
 
-	pools    map[string]*patternPool
-	order    []*patternPool // for turns and stable listings
-	workers  map[takeover.WorkerID]*Worker
-	byPid    map[int]*Worker
-	nextID   takeover.WorkerID
-	running  int // starts under way
-	heirs    int // tasks that share a worker's memory, not reaped yet
-	stopping bool
+	pools     map[string]*patternPool
+	order     []*patternPool // for turns and stable listings
+	workers   map[takeover.WorkerID]*Worker
+	byPid     map[int]*Worker
+	nextID    takeover.WorkerID
+	running   int // starts under way
+	heirs     int // tasks that share a worker's memory, not reaped yet
+	stopping  bool
+	refilling bool // fillLater has promised a fill
 
 	droppedLines atomic.Int64
 }
@@ -143,7 +144,7 @@ func (k *Keeper) Activated(id takeover.WorkerID, processID string) *Worker {
 	w.log = w.log.With("process_id", processID)
 	k.move(w, Active)
 	w.pool.backoff.Reset()
-	k.fill()
+	k.fillLater()
 	return w
 }
 
@@ -171,6 +172,24 @@ func (k *Keeper) Stats() []Stats {
 
 // DroppedLines counts the lines of output that were not logged.
 func (k *Keeper) DroppedLines() int64 { return k.droppedLines.Load() }
+
+// refillPause is how long a standby that was just activated has the machine to
+// itself. Starting a process takes some ten milliseconds of a core: on a small
+// machine the first answers would wait for it.
+const refillPause = 25 * time.Millisecond
+
+// fillLater fills the pools when whoever was activated has had its moment.
+// Bindings that wait do not wait for that: their demand fills at once.
+func (k *Keeper) fillLater() {
+	if k.refilling {
+		return
+	}
+	k.refilling = true
+	k.after(refillPause, func() {
+		k.refilling = false
+		k.fill()
+	})
+}
 
 // fill starts what is missing and retires what is too many.
 func (k *Keeper) fill() {
