@@ -7,12 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 
 	"understudy/bench/internal/daemon"
 	"understudy/patterns/echo/echov1"
@@ -40,15 +39,20 @@ func (d death) prepare(ctx context.Context, f *daemon.Funeral, address string) (
 	if _, err := say(ctx, conn); err != nil {
 		return nil, errors.Join(fmt.Errorf("connect for %s: %w", d, err), conn.Close())
 	}
+	var call sync.WaitGroup
 	return &killer{
 		kill: func(int) error {
-			_, err := echov1.NewEchoClient(conn).Crash(ctx, &echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGSEGV})
-			if code := status.Code(err); code != codes.Unavailable && code != codes.Canceled {
-				return fmt.Errorf("crash: %w", err)
-			}
+			call.Go(func() {
+				// It ends with the connection; whether the worker died, the
+				// next answers say.
+				_, _ = echov1.NewEchoClient(conn).Crash(ctx, &echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGSEGV})
+			})
 			return nil
 		},
-		close: func() { conn.Close() },
+		close: func() {
+			conn.Close()
+			call.Wait()
+		},
 	}, nil
 }
 

@@ -29,6 +29,7 @@ import (
 	busyload "understudy/bench/internal/busy"
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/floor"
+	"understudy/bench/internal/outage"
 	"understudy/bench/internal/progress"
 	"understudy/bench/internal/report"
 	"understudy/bench/internal/role"
@@ -54,6 +55,7 @@ func main() {
 type options struct {
 	ballast, core           sizes
 	clients, loads, sources []string
+	moments                 []string
 	n                       int
 	rowLimit                time.Duration
 	out                     string
@@ -62,13 +64,14 @@ type options struct {
 
 func (o *options) parse(args []string, stderr io.Writer) error {
 	*o = options{ballast: sizes{8, 64, 256, 1024, 4096}, core: sizes{512},
-		clients: []string{fresh, channel, routed}, loads: loads, sources: []string{"auto"}}
+		clients: []string{fresh, channel, routed}, loads: loads, sources: []string{"auto"}, moments: moments[:1]}
 	f := flag.NewFlagSet("failover", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Var(&o.ballast, "ballast", "sizes of the killed worker in MiB of resident memory; what memory does not allow is left out")
 	f.Var(&o.core, "core", "sizes of the worker that dies of SIGSEGV and dumps core")
 	f.Var(list{&o.clients, clients}, "client", "clients: fresh, channel, route, route+retry")
 	f.Var(list{&o.loads, loads}, "load", "loads: idle, busy")
+	f.Var(list{&o.moments, moments}, "kill", "moments of the kill: during a request, from another thread; between two, by the client itself, as with the floor")
 	f.Var(list{&o.sources, sources}, "source", "sources of the news of a death: auto, kernel, connector, pidfd, or bare (the pidfd, and workers without an heir)")
 	f.IntVar(&o.n, "n", 200, "deaths in a row of the table")
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
@@ -106,7 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	if err := b.parse(args, stderr); err != nil {
 		return err
 	}
-	columns := []string{"what", "size", "client", "load", "death", "source"}
+	columns := []string{"what", "size", "client", "load", "death", "kill", "source"}
 	b.report = report.New("From the kill to the first good answer", columns...)
 	b.steps = report.New("From the kill until the kernel saw the death, the route was published, the client had its answer", columns...)
 	if b.dir, err = scratch.New(); err != nil {
@@ -189,7 +192,7 @@ func (b *bench) measureFloors(ctx context.Context) error {
 	for _, load := range b.loads {
 		for _, kind := range []floor.Kind{floor.Fresh, floor.Held} {
 			b.progress.Part("floor, %s, %s", kind, load)
-			row := b.report.Row("floor", "", string(kind), load, string(sigkill), "")
+			row := b.report.Row("floor", "", string(kind), load, string(sigkill), string(outage.Between), "")
 			b.floors[load+string(kind)] = row
 			if err := b.underLoad(ctx, load, func() error { return floor.Measure(ctx, kind, b.n, row.Record) }); err != nil {
 				return err

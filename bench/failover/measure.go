@@ -93,7 +93,7 @@ type target struct {
 
 // once measures one death and waits until everything is as before.
 func (t *target) once(ctx context.Context) error {
-	before, err := t.daemon.Route(ctx, t.processID)
+	before, err := t.daemon.RouteAfter(ctx, t.processID, 0)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (t *target) once(ctx context.Context) error {
 	// The client's garbage is collected now, and not while it waits for an
 	// answer.
 	runtime.GC()
-	o, err := outage.Measure(ctx, t.client, longest, func(pid int) error {
+	o, err := outage.Measure(ctx, t.client, t.row.moment, longest, func(pid int) error {
 		if pid != int(before.Pid) {
 			return fmt.Errorf("the answer comes from it, but the route says %d", before.Pid)
 		}
@@ -121,15 +121,13 @@ func (t *target) once(ctx context.Context) error {
 	}
 	t.times.Record(o.Gap())
 	t.times.Failed += int64(o.Failed)
-	after, err := t.daemon.Route(ctx, t.processID)
+	after, err := t.daemon.RouteAfter(ctx, t.processID, before.Epoch)
 	if err != nil {
 		return err
 	}
 	t.answer.Record(o.Gap())
-	if after.Epoch == before.Epoch+1 {
-		t.death.Record(time.Duration(after.DeathMonotonicNs - o.Killed))
-		t.route.Record(time.Duration(after.PublishedMonotonicNs - o.Killed))
-	}
+	t.death.Record(time.Duration(after.DeathMonotonicNs - o.Killed))
+	t.route.Record(time.Duration(after.PublishedMonotonicNs - o.Killed))
 	if err := f.Await(ctx); err != nil {
 		return err
 	}
@@ -151,7 +149,7 @@ func (b *bench) baseline(ctx context.Context, r row, c outage.Client) {
 	}
 	b.baselines[key] = true
 	labels := r.labels("no death")
-	labels[1], labels[4], labels[5] = "", "", ""
+	labels[1], labels[4], labels[5], labels[6] = "", "", "", ""
 	times := b.report.Row(labels...)
 	times.Floor = b.floors[r.load+floorName(r.client)]
 	for range b.n {

@@ -9,6 +9,7 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 
 	"understudy/bench/internal/floor"
+	"understudy/bench/internal/outage"
 )
 
 // row is one line of the table: many deaths under the same circumstances.
@@ -18,6 +19,7 @@ type row struct {
 	client string
 	load   string
 	death  death
+	moment outage.Moment
 }
 
 // The loads.
@@ -33,6 +35,7 @@ const bare = "bare"
 var (
 	clients = []string{fresh, channel, routed, retried}
 	loads   = []string{idle, busy}
+	moments = []string{string(outage.During), string(outage.Between)}
 	sources = []string{"auto", "kernel", "connector", "pidfd", bare}
 )
 
@@ -56,7 +59,9 @@ func (o *options) plan() []row {
 			for _, mb := range of.sizes {
 				for _, load := range o.loads {
 					for _, client := range o.clients {
-						rows = append(rows, row{source, mb, client, load, of.death})
+						for _, moment := range o.moments {
+							rows = append(rows, row{source, mb, client, load, of.death, outage.Moment(moment)})
+						}
 					}
 				}
 			}
@@ -77,12 +82,12 @@ func (r row) work() float64 {
 // labels are the row's cells; what is the one that differs between a death and
 // what it is compared with.
 func (r row) labels(what string) []string {
-	return []string{what, fmt.Sprintf("%d MB", r.mb), r.client, r.load, string(r.death), r.source}
+	return []string{what, fmt.Sprintf("%d MB", r.mb), r.client, r.load, string(r.death), string(r.moment), r.source}
 }
 
 // String names the row.
 func (r row) String() string {
-	return fmt.Sprintf("%d MB, %s, %s, %s, %s", r.mb, r.client, r.load, r.death, r.source)
+	return fmt.Sprintf("%d MB, %s, %s, %s %s, %s", r.mb, r.client, r.load, r.death, r.moment, r.source)
 }
 
 // floorName is the kind of floor that a client's row is compared with.

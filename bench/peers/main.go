@@ -265,7 +265,7 @@ func (b *bench) once(ctx context.Context, i instance, c *client, row *report.Row
 		return err
 	}
 	runtime.GC()
-	o, err := outage.Measure(ctx, c, longest, func(pid int) error {
+	o, err := outage.Measure(ctx, c, outage.During, longest, func(pid int) error {
 		if pid != victim {
 			return fmt.Errorf("a moment ago the answer came from %d", victim)
 		}

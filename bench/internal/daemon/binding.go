@@ -48,24 +48,24 @@ func (d *Daemon) AwaitSpare(ctx context.Context) error {
 	return fmt.Errorf("waiting for a standby: %w; understudyd's log ends:\n%s", err, d.log())
 }
 
-// Route returns the binding's route as it is now.
-func (d *Daemon) Route(ctx context.Context, processID string) (*understudyv1.Route, error) {
+// RouteAfter returns the binding's route as soon as a worker is active with an
+// epoch above the one given.
+func (d *Daemon) RouteAfter(ctx context.Context, processID string, epoch uint64) (*understudyv1.Route, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer cancel() // ends the stream
 	routes, err := d.supervisor.WatchRoutes(ctx, &understudyv1.WatchRoutesRequest{})
-	if err != nil {
-		return nil, fmt.Errorf("routes: %w", err)
-	}
-	full, err := routes.Recv()
-	if err != nil {
-		return nil, fmt.Errorf("routes: %w", err)
-	}
-	for _, r := range full.Routes {
-		if r.ProcessId == processID {
-			return r, nil
+	for err == nil {
+		var u *understudyv1.RoutesUpdate
+		if u, err = routes.Recv(); err != nil {
+			break
+		}
+		for _, r := range u.Routes {
+			if r.ProcessId == processID && r.Epoch > epoch && r.State == understudyv1.RouteState_ROUTE_STATE_ACTIVE {
+				return r, nil
+			}
 		}
 	}
-	return nil, fmt.Errorf("no route of %s", processID)
+	return nil, fmt.Errorf("waiting for the route of %s after epoch %d: %w", processID, epoch, err)
 }
 
 // Features says in one line how it notices deaths.

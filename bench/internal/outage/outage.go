@@ -2,10 +2,9 @@
 // to the first good answer of another process.
 //
 // The client asks without a pause, one request after the other, and tries again
-// at once after a failure. The kill comes from another thread at no particular
-// phase of a request. So the time contains whatever the client has to go
-// through: the request that was under way, its failure if it fails, a new
-// connection where there must be one, and the answer.
+// at once after a failure. So the time contains whatever the client has to go
+// through: a request that fails, a new connection where there must be one, and
+// the answer. See Moment for when the kill comes.
 package outage
 
 import (
@@ -14,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +30,18 @@ const (
 	// pace is the least time between the starts of two requests once several
 	// have failed: an address that refuses is not asked 50,000 times a second.
 	pace = 250 * time.Microsecond
+)
+
+// Moment is when the kill comes, as the client's requests go.
+type Moment string
+
+const (
+	// During: from another thread, at no particular phase of a request. What
+	// the client has to go through may begin with the failure of that request.
+	During Moment = "during"
+	// Between: from the client itself, which begins its next request right
+	// after. It is the floor's moment too (package floor).
+	Between Moment = "between"
 )
 
 // ErrLong means that no good answer came in the time given.
@@ -62,45 +74,49 @@ type Outage struct {
 func (o *Outage) Gap() time.Duration { return time.Duration(o.Answered - o.Killed) }
 
 // Measure lets the client ask until one process has answered steadily, has kill
-// end it, and goes on until another one answers steadily. kill returns once it
-// has done what ends the process. The whole may take as long as limit; then the
-// error is ErrLong.
-func Measure(ctx context.Context, c Client, limit time.Duration, kill func(pid int) error) (*Outage, error) {
+// end it at the moment given, and goes on until another one answers steadily.
+// kill does not wait for the end of the process. The whole may take as long as
+// limit; then the error is ErrLong.
+func Measure(ctx context.Context, c Client, m Moment, limit time.Duration, kill func(pid int) error) (*Outage, error) {
 	ctx, done := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w in %v", ErrLong, limit))
 	defer done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	o := &Outage{}
-	victims, ended := make(chan int, 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		if pid, ok := <-victims; ok {
-			if err := o.kill(pid, kill); err != nil {
-				cancel(fmt.Errorf("kill of pid %d: %w", pid, err))
-			}
+	var killer sync.WaitGroup
+	err := o.ask(ctx, c, func(pid int) error {
+		if m == Between {
+			return o.kill(pid, kill)
 		}
-	}()
-	err := o.ask(ctx, c, victims)
-	close(victims)
-	<-ended
+		killer.Go(func() {
+			if err := o.kill(pid, kill); err != nil {
+				cancel(err)
+			}
+		})
+		return nil
+	})
+	killer.Wait()
 	if err != nil && o.Cause != nil {
 		err = fmt.Errorf("%w (the first of %d failures: %w)", err, o.Failed, o.Cause)
 	}
 	return o, err
 }
 
-// kill ends one process. A thread of its own sleeps to the microsecond; a
+// kill ends one process, after a while. A thread of its own sleeps to the microsecond; a
 // goroutine's sleep is rounded up to a millisecond.
 func (o *Outage) kill(pid int, kill func(int) error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	pause(rand.N(phase))
 	o.Killed = now()
-	return kill(pid)
+	if err := kill(pid); err != nil {
+		return fmt.Errorf("kill of pid %d: %w", pid, err)
+	}
+	return nil
 }
 
-// ask is the client's loop.
-func (o *Outage) ask(ctx context.Context, c Client, victims chan<- int) error {
+// ask is the client's loop; it calls kill once.
+func (o *Outage) ask(ctx context.Context, c Client, kill func(pid int) error) error {
 	last, row, bad := 0, 0, 0 // who answered, how often in a row; failures in a row
 	for {
 		begun := now()
@@ -127,7 +143,9 @@ func (o *Outage) ask(ctx context.Context, c Client, victims chan<- int) error {
 		case o.Victim == 0:
 			if row == settled {
 				o.Victim = pid
-				victims <- pid
+				if err := kill(pid); err != nil {
+					return err
+				}
 			}
 		case pid == o.Victim:
 		case o.Successor == 0:

@@ -99,36 +99,40 @@ func newStage(t *testing.T) *stage {
 }
 
 func TestOutageIsTheTimeToTheNextProcess(t *testing.T) {
-	s := newStage(t)
 	const delay = 30 * time.Millisecond
-	o, err := outage.Measure(t.Context(), s, 10*time.Second, func(pid int) error {
-		time.AfterFunc(delay, s.begin[1])
-		return unix.Kill(pid, unix.SIGKILL)
-	})
-	require.NoError(t, err)
-	require.Equal(t, s.pids[0], o.Victim)
-	require.Equal(t, s.pids[1], o.Successor)
-	require.GreaterOrEqual(t, o.Gap(), delay)
-	require.Less(t, o.Gap(), 5*time.Second)
-	require.LessOrEqual(t, o.Failed, 1, "what was under way, at most: %v", o.Cause)
+	for moment, failures := range map[outage.Moment]int{outage.During: 1, outage.Between: 0} {
+		t.Run(string(moment), func(t *testing.T) {
+			s := newStage(t)
+			o, err := outage.Measure(t.Context(), s, moment, 10*time.Second, func(pid int) error {
+				time.AfterFunc(delay, s.begin[1])
+				return unix.Kill(pid, unix.SIGKILL)
+			})
+			require.NoError(t, err)
+			require.Equal(t, s.pids[0], o.Victim)
+			require.Equal(t, s.pids[1], o.Successor)
+			require.GreaterOrEqual(t, o.Gap(), delay)
+			require.Less(t, o.Gap(), 5*time.Second)
+			require.LessOrEqual(t, o.Failed, failures, "what was under way, at most: %v", o.Cause)
+		})
+	}
 }
 
 func TestOutageThatDoesNotEnd(t *testing.T) {
 	s := newStage(t)
-	_, err := outage.Measure(t.Context(), s, time.Second, func(pid int) error { return unix.Kill(pid, unix.SIGKILL) })
+	_, err := outage.Measure(t.Context(), s, outage.During, time.Second, func(pid int) error { return unix.Kill(pid, unix.SIGKILL) })
 	require.ErrorIs(t, err, outage.ErrLong)
 }
 
 func TestKillThatFails(t *testing.T) {
 	s := newStage(t)
 	wrong := errors.New("not today")
-	_, err := outage.Measure(t.Context(), s, 10*time.Second, func(int) error { return wrong })
+	_, err := outage.Measure(t.Context(), s, outage.Between, 10*time.Second, func(int) error { return wrong })
 	require.ErrorIs(t, err, wrong)
 }
 
 func TestAddressWhereNobodyAnswers(t *testing.T) {
 	start := time.Now()
-	o, err := outage.Measure(t.Context(), client{"/nonexistent/s"}, 200*time.Millisecond, func(int) error { return nil })
+	o, err := outage.Measure(t.Context(), client{"/nonexistent/s"}, outage.During, 200*time.Millisecond, func(int) error { return nil })
 	require.ErrorIs(t, err, outage.ErrLong)
 	require.ErrorIs(t, err, unix.ENOENT)
 	require.Less(t, o.Failed, int(time.Since(start)/(250*time.Microsecond))+2)
