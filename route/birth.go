@@ -16,17 +16,20 @@ type births struct {
 }
 
 // bury returns the connections that go with the death which r tells of, if it
-// tells of a new one, and forgets them.
-func (b *births) bury(r *Route, comparable func() bool) (dead []*conn) {
-	failed := r.State == Gone && r.Failed // its last worker died, and none follows
-	if !failed && (r.Death == 0 || r.Death == b.death) {
+// tells of a new one, and forgets them. before is the route until now, or nil.
+func (b *births) bury(before, r *Route, comparable func() bool) (dead []*conn) {
+	// Its last worker died, and none follows.
+	all := r.State == Gone && r.Failed
+	// The supervisor lost its memory, and this is another life of the binding.
+	all = all || r.State != Gone && before != nil && r.Epoch < before.Epoch
+	if !all && (r.Death == 0 || r.Death == b.death) {
 		return nil
 	}
 	b.death = r.Death
 	if len(b.conns) == 0 {
 		return nil
 	}
-	all := failed || !comparable()
+	all = all || !comparable()
 	for c := range b.conns {
 		if all || c.born < r.Death {
 			dead = append(dead, c)

@@ -45,8 +45,12 @@
 // wall clock was just set), whatever is born when the news of a death arrives
 // is cut.
 //
-// A route without a death (a launch, a planned end) cuts nothing: the worker
-// that leaves finishes its calls and says goodbye itself.
+// The connections are cut, and gRPC has let go of them, before the new route
+// shows in the table, so that a call which begins after it is not sent to the
+// dead. A binding that failed for good loses all connections, and so does one
+// whose epoch went back, which is another life of it. A route without a death (a
+// launch, a planned end) cuts nothing: the worker that leaves finishes its calls
+// and says goodbye itself.
 //
 //	route.go         keys, process ids, routes
 //	index.go         the look-up

@@ -265,7 +265,8 @@ func (t *Table) bury(changes []change) (dead []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
-		dead = append(dead, t.entry(c.identity).bury(c.route, func() bool { return sameClock(c.message) })...)
+		e := t.entry(c.identity)
+		dead = append(dead, e.bury(e.route.Load(), c.route, func() bool { return sameClock(c.message) })...)
 	}
 	t.stats.Cut += uint64(len(dead))
 	return dead
