@@ -14,4 +14,5 @@
 //	spawn.go      the process: descriptors, environment, fork and exec
 //	liveness.go   probes of standbys and active workers
 //	output.go     what a worker writes, line by line
+//	heirs.go      the tasks that share the memory of Go workers
 package pool

@@ -96,6 +96,7 @@ func (k *Keeper) exited(w *Worker) {
 	w.status = &status
 	w.stopTimers()
 	delete(k.byPid, w.Pid)
+	k.settleHeir(w)
 	k.command("forget", w, k.engine.Forget(w.ID))
 	if w.control != nil {
 		w.control.Close()
@@ -182,31 +183,17 @@ func (w *Worker) cause() string {
 	return w.status.String()
 }
 
-func (k *Keeper) reapHeir(w *Worker) {
-	if w.heir == nil {
-		return
+// settleHeir sees to the heir of a worker that has died. One that died before
+// it was ready may have left an heir that it never told of.
+func (k *Keeper) settleHeir(w *Worker) {
+	switch {
+	case w.heir != 0:
+		k.after(heirPatience, func() { k.heirs.hasten(w.heir) })
+	case w.pool.manifest.Heir && !w.wasWarm:
+		if err := k.heirs.adoptUntold(func(pid int) bool { return k.byPid[pid] != nil }); err != nil {
+			w.log.Warn("heirs cannot be looked for", "error", err)
+		}
 	}
-	if _, err := sentinel.Reap(int(w.heir.pidfd.Fd())); err != nil {
-		w.log.Debug("worker's heir is not ours to reap", "heir", w.heir.pid, "error", err)
-	}
-	k.reaper.Unwatch(w.heir.pid)
-	w.heir.pidfd.Close()
-	w.heir = nil
-	k.heirs--
-}
-
-// openChild returns a handle on a process that must be our child.
-func openChild(pid int) (*os.File, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return nil, fmt.Errorf("pidfd of %d: %w", pid, err)
-	}
-	var info unix.Siginfo
-	if err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("process %d is no child of the supervisor: %w", pid, err)
-	}
-	return os.NewFile(uintptr(fd), "heir"), nil
 }
 
 // Stop ends every worker, each within its pattern's grace period, and starts
@@ -224,7 +211,7 @@ func (k *Keeper) Stop() {
 }
 
 // Idle reports whether no worker and no heir is left.
-func (k *Keeper) Idle() bool { return len(k.workers) == 0 && k.heirs == 0 }
+func (k *Keeper) Idle() bool { return len(k.workers) == 0 && len(k.heirs.told) == 0 }
 
 // dead reports whether a worker's process has ended, whoever told us or not.
 func dead(w *Worker) bool {

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,7 @@ type Keeper struct {
 	byPid     map[int]*Worker
 	nextID    takeover.WorkerID
 	running   int // starts under way
-	heirs     int // tasks that share a worker's memory, not reaped yet
+	heirs     heirs
 	stopping  bool
 	refilling bool // fillLater has promised a fill
 
@@ -99,6 +100,7 @@ func NewKeeper(cfg Config, post func(func()), reaper Reaper, engine Engine, hook
 		pools:   make(map[string]*patternPool),
 		workers: make(map[takeover.WorkerID]*Worker),
 		byPid:   make(map[int]*Worker),
+		heirs:   heirs{reaper: reaper, post: post, pidfds: make(map[int]*os.File), told: make(map[int]bool)},
 	}
 }
 

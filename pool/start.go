@@ -159,30 +159,15 @@ func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
 		k.fail(w, StepHandshake, fmt.Errorf("speaks control protocol %d; this supervisor speaks 1", r.Protocol))
 		return
 	}
-	k.adoptHeir(w, int(r.HeirPid))
-	k.sendProbe(w)
-}
-
-// adoptHeir keeps a handle on the task that shares the worker's memory: it is
-// our child, and must be reaped when it ends.
-func (k *Keeper) adoptHeir(w *Worker, pid int) {
-	if pid <= 0 || k.byPid[pid] != nil {
-		return
-	}
-	pidfd, err := openChild(pid)
-	if err != nil {
-		w.log.Warn("worker's heir cannot be watched", "heir", pid, "error", err)
-		return
-	}
-	w.heir = &heir{pid: pid, pidfd: pidfd}
-	k.heirs++
-	if err := k.reaper.Watch(pid, int(pidfd.Fd()), func(n sentinel.Notice) {
-		if n.Kind == sentinel.Exited {
-			go k.post(func() { k.reapHeir(w) })
+	if pid := int(r.HeirPid); pid > 0 && k.byPid[pid] == nil {
+		if err := k.heirs.adopt(pid); err != nil {
+			w.log.Warn("worker's heir cannot be watched", "error", err)
+		} else {
+			w.heir = pid
+			k.heirs.told[pid] = true
 		}
-	}); err != nil {
-		w.log.Warn("worker's heir cannot be watched", "heir", pid, "error", err)
 	}
+	k.sendProbe(w)
 }
 
 // warm makes a standby, or an active worker where an engine that is gone had

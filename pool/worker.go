@@ -55,7 +55,7 @@ type Worker struct {
 	raw     *os.File // the control socket, for the engine to duplicate
 	fence   *os.File
 	output  *output
-	heir    *heir
+	heir    int // pid of its heir, 0 without one that we know of
 	started time.Time
 
 	deadline *time.Timer // start deadline, then grace period
@@ -69,13 +69,6 @@ type Worker struct {
 	deadBefore bool
 	// wasWarm: it has been a standby; its start is over.
 	wasWarm bool
-}
-
-// heir is the task that shares a Go worker's memory (package worker/heir). It
-// is a child of ours like the worker, and must be reaped like it.
-type heir struct {
-	pid   int
-	pidfd *os.File
 }
 
 // Pattern is the name of the worker's pattern.

@@ -1,0 +1,101 @@
+package pool
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy/sentinel"
+	"understudy/worker/heir"
+)
+
+// heirPatience is how long an heir may free its dead worker's memory at idle
+// priority. On a machine that is never idle it would keep a gigabyte for
+// seconds; by then everybody who answers in the worker's place has answered.
+const heirPatience = 100 * time.Millisecond
+
+// heirs are the tasks that share the memory of Go workers (package
+// worker/heir). They are children of ours like the workers, end right after
+// them, and must be reaped like them.
+type heirs struct {
+	reaper Reaper
+	post   func(func())
+	pidfds map[int]*os.File // by pid
+	// told are those that a worker of ours has told of. Others in pidfds may be
+	// another keeper's, whose end is not ours to wait for.
+	told map[int]bool
+}
+
+// adopt keeps a handle on an heir, so that it is reaped when it ends. An heir
+// that is known already stays as it is.
+func (h *heirs) adopt(pid int) error {
+	if h.pidfds[pid] != nil {
+		return nil
+	}
+	pidfd, err := openChild(pid)
+	if err != nil {
+		return err
+	}
+	if err := h.reaper.Watch(pid, int(pidfd.Fd()), func(n sentinel.Notice) {
+		if n.Kind == sentinel.Exited {
+			go h.post(func() { h.reap(pid) })
+		}
+	}); err != nil {
+		pidfd.Close()
+		return fmt.Errorf("watch heir %d: %w", pid, err)
+	}
+	h.pidfds[pid] = pidfd
+	return nil
+}
+
+// adoptUntold adopts the heirs of workers that died before they could tell.
+// workers says which children are workers and none.
+func (h *heirs) adoptUntold(isWorker func(pid int) bool) error {
+	pids, err := heir.Children()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if !isWorker(pid) {
+			if err := h.adopt(pid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (h *heirs) reap(pid int) {
+	pidfd := h.pidfds[pid]
+	if pidfd == nil {
+		return
+	}
+	_, _ = sentinel.Reap(int(pidfd.Fd())) // a child, checked when it was adopted
+	pidfd.Close()
+	delete(h.pidfds, pid)
+	delete(h.told, pid)
+}
+
+// hasten gives an heir that still frees memory an ordinary share of the
+// processor. Without CAP_SYS_NICE the kernel may refuse; then it takes longer.
+func (h *heirs) hasten(pid int) {
+	if h.pidfds[pid] != nil {
+		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+	}
+}
+
+// openChild returns a handle on a process that must be our child.
+func openChild(pid int) (*os.File, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd of heir %d: %w", pid, err)
+	}
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("heir %d is no child of the supervisor: %w", pid, err)
+	}
+	return os.NewFile(uintptr(fd), "heir"), nil
+}
