@@ -13,8 +13,8 @@ import (
 )
 
 // ended is how reading from a connection that nobody writes to ends.
-func ended(t testing.TB, c net.Conn) error {
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+func ended(c net.Conn) error {
+	_ = c.SetReadDeadline(time.Now().Add(patience)) // fails where Read will
 	_, err := c.Read(make([]byte, 1))
 	return err
 }
@@ -58,19 +58,19 @@ func TestDialerCutsTheDead(t *testing.T) {
 	after, acceptedAfter := connect()
 	r = failover(r, death)
 	s.publish(r)
-	err := ended(t, before)
+	err := ended(before)
 	var cut *route.CutError
 	require.ErrorAs(t, err, &cut)
 	require.Equal(t, route.CutError{ProcessID: "ns:a:echo", Epoch: 1}, *cut)
 	_, err = before.Write([]byte("x"))
 	require.ErrorAs(t, err, &cut)
-	require.ErrorContains(t, ended(t, accepted), "EOF", "the other side learns it too")
+	require.ErrorContains(t, ended(accepted), "EOF", "the other side learns it too")
 	echoes(t, after, acceptedAfter)
 	require.EqualValues(t, 1, table.Stats().Cut)
 
 	// Half closing works through it.
 	require.NoError(t, after.(interface{ CloseWrite() error }).CloseWrite())
-	require.ErrorContains(t, ended(t, acceptedAfter), "EOF")
+	require.ErrorContains(t, ended(acceptedAfter), "EOF")
 	echoes(t, after, acceptedAfter)
 
 	// A planned change cuts nobody, and neither does the end.
@@ -100,7 +100,7 @@ func TestDialerOnAnotherMachine(t *testing.T) {
 	r.Published = timestamppb.New(time.Now().Add(-time.Hour))
 	s.publish(r)
 	var cut *route.CutError
-	require.ErrorAs(t, ended(t, c), &cut)
+	require.ErrorAs(t, ended(c), &cut)
 
 	c, err = dial(within(t), e.address())
 	require.NoError(t, err)

@@ -98,17 +98,21 @@ func (t *Table) stream(ctx context.Context, client understudyv1.SupervisorClient
 		if !was && !u.GetFull() {
 			return false, errNotFull
 		}
-		t.update(u)
 		if !was {
 			was = true
-			t.mu.Lock()
-			t.stats.Connected = true
-			t.stats.Streams++
-			again := t.stats.Streams > 1
-			t.mu.Unlock()
-			if again {
-				t.log.Info("supervisor is back")
-			}
+			t.connected()
 		}
+		t.update(u)
+	}
+}
+
+func (t *Table) connected() {
+	t.mu.Lock()
+	t.stats.Connected = true
+	t.stats.Streams++
+	again := t.stats.Streams > 1
+	t.mu.Unlock()
+	if again {
+		t.log.Info("supervisor is back")
 	}
 }
