@@ -54,8 +54,9 @@
 //
 //	route.go         keys, process ids, routes
 //	index.go         the look-up
-//	table.go         the table and its changes
-//	watch.go         the stream that feeds it
+//	table.go         the table
+//	update.go        its changes
+//	watch.go         the stream that brings them
 //	subscription.go  the changes of one route
 //	birth.go         which connections are cut, and the cutting
 //	dialer.go        connections of any protocol

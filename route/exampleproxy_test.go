@@ -60,6 +60,7 @@ func TestExampleProxy(t *testing.T) {
 	before := say(as("x-namespace", "acme"))
 	for range 5 {
 		d.full()
+		require.Positive(t, before.Pid) // kill(2) means ourselves by 0
 		require.NoError(t, unix.Kill(int(before.Pid), unix.SIGKILL))
 		var after *echov1.SayResponse
 		for after = before; after.Epoch == before.Epoch; { // at most one before the signal is delivered

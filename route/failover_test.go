@@ -69,6 +69,7 @@ func failovers(t *testing.T, d *daemon) {
 	for range kills {
 		d.full()
 		before := r.Epoch
+		require.Positive(t, r.Pid) // kill(2) means ourselves by 0
 		require.NoError(t, unix.Kill(r.Pid, unix.SIGKILL))
 		for r.Epoch == before {
 			r = next(t, changes)
