@@ -69,7 +69,7 @@ func TestQuick(t *testing.T) {
 
 func TestSizesThatDoNotFitAreLeftOut(t *testing.T) {
 	_, printed := measureInto(t, "--ballast", "1000000", "--core", "", "--load", "idle", "--client", "fresh", "-n", "1")
-	require.Contains(t, printed, "1000000 MB, fresh, idle, SIGKILL, auto: left out: needs 3000512 MB")
+	require.Contains(t, printed, "1000000 MB, fresh, idle, SIGKILL during, auto: left out: needs 3000512 MB")
 }
 
 func TestFlagsThatMakeNoSense(t *testing.T) {
