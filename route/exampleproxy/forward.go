@@ -52,22 +52,25 @@ func forward(in grpc.ServerStream, cc *grpc.ClientConn, method string, md metada
 			}
 		}
 	}()
-	if header, err := out.Header(); err == nil && header != nil {
-		if err := in.SendHeader(header); err != nil {
-			return err
-		}
-	}
-	for {
+	for first := true; ; first = false {
 		var m message
-		switch err := out.RecvMsg(&m); {
-		case errors.Is(err, io.EOF):
-			in.SetTrailer(out.Trailer())
-			return nil
-		case err != nil:
-			in.SetTrailer(out.Trailer())
-			return err
+		err := out.RecvMsg(&m)
+		if first && err == nil {
+			// Not before a message: Header commits gRPC to an attempt, even to
+			// one that it would have repeated.
+			var header metadata.MD
+			if header, err = out.Header(); err == nil {
+				err = in.SendHeader(header)
+			}
 		}
-		if err := in.SendMsg(&m); err != nil {
+		if err == nil {
+			err = in.SendMsg(&m)
+		}
+		if err != nil {
+			in.SetTrailer(out.Trailer())
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			return err
 		}
 	}
