@@ -3,6 +3,7 @@ package sentinel
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -26,28 +27,28 @@ func findLayout(kernel *btf.Spec) (layout, error) {
 	}
 	l.upidSize = int16(upid.Size)
 	for _, f := range []struct {
-		to   *int16
-		name string
-		path []string
+		to    *int16
+		name  string
+		field string // its path
 	}{
-		{&l.tgid, "task_struct", []string{"tgid"}},
-		{&l.signal, "task_struct", []string{"signal"}},
-		{&l.mm, "task_struct", []string{"mm"}},
-		{&l.threadPid, "task_struct", []string{"thread_pid"}},
-		{&l.flags, "signal_struct", []string{"flags"}},
-		{&l.exitCode, "signal_struct", []string{"group_exit_code"}},
-		{&l.exec, "signal_struct", []string{"group_exec_task"}}, // since 5.17
-		{&l.pids, "signal_struct", []string{"pids"}},
-		{&l.handler, "k_sigaction", []string{"sa", "sa_handler"}},
-		{&l.level, "pid", []string{"level"}},
-		{&l.numbers, "pid", []string{"numbers"}},
-		{&l.nr, "upid", []string{"nr"}},
-		{&l.ns, "upid", []string{"ns"}},
-		{&l.inum, "pid_namespace", []string{"ns", "inum"}},
+		{&l.tgid, "task_struct", "tgid"},
+		{&l.signal, "task_struct", "signal"},
+		{&l.mm, "task_struct", "mm"},
+		{&l.threadPid, "task_struct", "thread_pid"},
+		{&l.flags, "signal_struct", "flags"},
+		{&l.exitCode, "signal_struct", "group_exit_code"},
+		{&l.exec, "signal_struct", "group_exec_task|group_exit_task"}, // the second before 5.17
+		{&l.pids, "signal_struct", "pids"},
+		{&l.handler, "k_sigaction", "sa.sa_handler"},
+		{&l.level, "pid", "level"},
+		{&l.numbers, "pid", "numbers"},
+		{&l.nr, "upid", "nr"},
+		{&l.ns, "upid", "ns"},
+		{&l.inum, "pid_namespace", "ns.inum"},
 	} {
-		offset, err := offsetOf(kernel, f.name, f.path)
+		offset, err := offsetOf(kernel, f.name, f.field)
 		if err != nil {
-			return l, fmt.Errorf("kernel type %s, field %v: %w", f.name, f.path, err)
+			return l, fmt.Errorf("kernel type %s, field %s: %w", f.name, f.field, err)
 		}
 		*f.to = offset
 	}
@@ -56,13 +57,23 @@ func findLayout(kernel *btf.Spec) (layout, error) {
 
 var errNoField = errors.New("not in this kernel")
 
-func offsetOf(kernel *btf.Spec, name string, path []string) (int16, error) {
+// offsetOf finds a field by its path (a.b), or by another that it may have
+// (a.b|c).
+func offsetOf(kernel *btf.Spec, name, field string) (int16, error) {
 	var s *btf.Struct
 	if err := kernel.TypeByName(name, &s); err != nil {
 		return 0, err
 	}
+	for _, path := range strings.Split(field, "|") {
+		if offset, err := walk(s, strings.Split(path, ".")); err != errNoField {
+			return offset, err
+		}
+	}
+	return 0, errNoField
+}
+
+func walk(in btf.Type, path []string) (int16, error) {
 	total := uint32(0)
-	var in btf.Type = s
 	for _, field := range path {
 		offset, t, ok := member(in, field)
 		if !ok {

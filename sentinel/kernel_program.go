@@ -1,6 +1,8 @@
 package sentinel
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
@@ -46,9 +48,13 @@ const (
 	recordEarly = 1 << 8
 )
 
+// recordBase is where a program builds its record, from the frame pointer.
+const recordBase = -32
+
 // programs writes the three kernel programs. In all of them: R6 the arguments,
-// R7 the task, R8 the value of the map, R9 its signal_struct. They read kernel
-// memory by plain loads, which the kernel guards: a bad one gives 0.
+// R7 the task, R8 the value of the map, R9 its signal_struct. First comes what
+// spares almost everybody the look-up in the map. They read kernel memory by
+// plain loads, which the kernel guards: a bad one gives 0.
 type programs struct {
 	layout
 	namespace namespace
@@ -62,17 +68,18 @@ type namespace struct{ level, inum int32 }
 // (signal:signal_generate). When it kills, the kernel has marked the process
 // already: nothing can save it, and it need not have run since.
 func (p programs) generate() asm.Instructions {
-	ins := asm.Instructions{
-		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.LoadMem(asm.R7, asm.R6, 16, asm.DWord), // task
-	}
-	return append(append(append(ins,
-		p.find()...),
-		asm.LoadMem(asm.R1, asm.R9, p.flags, asm.Word),
-		asm.And.Imm(asm.R1, signalGroupExit),
-		asm.JEq.Imm(asm.R1, 0, "out"),
-		asm.LoadMem(asm.R1, asm.R9, p.exitCode, asm.Word)),
-		p.tell(Doomed)...)
+	return join(
+		asm.Instructions{
+			asm.LoadMem(asm.R7, asm.R1, 16, asm.DWord),
+			asm.LoadMem(asm.R9, asm.R7, p.signal, asm.DWord),
+			asm.LoadMem(asm.R2, asm.R9, p.flags, asm.Word),
+			asm.And.Imm(asm.R2, signalGroupExit),
+			asm.JEq.Imm(asm.R2, 0, "out"),
+			asm.LoadMem(asm.R1, asm.R9, p.exitCode, asm.Word),
+		},
+		p.find(),
+		p.record(Doomed),
+		end())
 }
 
 // deliver sees a signal reaching its thread (signal:signal_deliver): the
@@ -80,70 +87,87 @@ func (p programs) generate() asm.Instructions {
 // blocked, or a tracer decides), or the end of a thread whose process exits.
 // The lock on the process's signals is held, so nothing here is a race.
 func (p programs) deliver() asm.Instructions {
-	ins := asm.Instructions{
-		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.FnGetCurrentTaskBtf.Call(),
-		asm.Mov.Reg(asm.R7, asm.R0),
-	}
-	return append(append(append(ins,
-		p.find()...),
-		asm.LoadMem(asm.R2, asm.R9, p.flags, asm.Word),
-		asm.LoadMem(asm.R1, asm.R9, p.exitCode, asm.Word),
-		asm.Mov.Reg(asm.R3, asm.R2),
-		asm.And.Imm(asm.R3, signalGroupExit),
-		asm.JNE.Imm(asm.R3, 0, "tell"),
-		// Another thread calls exec: this one dies, the process does not.
-		asm.LoadMem(asm.R3, asm.R9, p.exec, asm.DWord),
-		asm.JNE.Imm(asm.R3, 0, "out"),
-		asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord), // the signal
-		asm.And.Imm(asm.R2, signalUnkillable),     // init of a PID namespace
-		asm.JEq.Imm(asm.R2, 0, "killable"),
-		asm.JNE.Imm(asm.R1, int32(unix.SIGKILL), "out"),
-		asm.LoadMem(asm.R3, asm.R6, 16, asm.DWord).WithSymbol("killable"), // its action
-		asm.LoadMem(asm.R3, asm.R3, p.handler, asm.DWord),
-		asm.JNE.Imm(asm.R3, 0, "out"), // not SIG_DFL
-		asm.Mov.Reg(asm.R4, asm.R1),
-		asm.Sub.Imm(asm.R4, 1),
-		asm.LoadImm(asm.R3, int64(harmless), asm.DWord),
-		asm.RSh.Reg(asm.R3, asm.R4),
-		asm.And.Imm(asm.R3, 1),
-		asm.JNE.Imm(asm.R3, 0, "out"),
-		asm.Mov.Reg(asm.R1, asm.R1).WithSymbol("tell")),
-		p.tell(Doomed)...)
+	return join(
+		begin(),
+		asm.Instructions{
+			asm.LoadMem(asm.R9, asm.R7, p.signal, asm.DWord),
+			asm.LoadMem(asm.R2, asm.R9, p.flags, asm.Word),
+			asm.LoadMem(asm.R1, asm.R9, p.exitCode, asm.Word),
+			asm.Mov.Reg(asm.R3, asm.R2),
+			asm.And.Imm(asm.R3, signalGroupExit),
+			asm.JNE.Imm(asm.R3, 0, "fatal"),
+			// Another thread calls exec: this one dies, the process does not.
+			asm.LoadMem(asm.R3, asm.R9, p.exec, asm.DWord),
+			asm.JNE.Imm(asm.R3, 0, "out"),
+			asm.LoadMem(asm.R3, asm.R6, 16, asm.DWord), // the action
+			asm.LoadMem(asm.R3, asm.R3, p.handler, asm.DWord),
+			asm.JNE.Imm(asm.R3, 0, "out"),             // not SIG_DFL
+			asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord), // the signal
+			asm.Mov.Reg(asm.R4, asm.R1),
+			asm.Sub.Imm(asm.R4, 1),
+			asm.LoadImm(asm.R3, int64(harmless), asm.DWord),
+			asm.RSh.Reg(asm.R3, asm.R4),
+			asm.And.Imm(asm.R3, 1),
+			asm.JNE.Imm(asm.R3, 0, "out"),
+			asm.And.Imm(asm.R2, signalUnkillable), // init of a PID namespace
+			asm.JEq.Imm(asm.R2, 0, "fatal"),
+			asm.JNE.Imm(asm.R1, int32(unix.SIGKILL), "out"),
+		},
+		label("fatal", p.find()),
+		p.record(Doomed),
+		end())
 }
 
 // exit sees a thread exiting, at one of exitHooks. Memory and files are there
 // still. The last thread is the fence; any other tells of the end of the
 // process if that was decided (exit_group), and is nothing otherwise.
 func (p programs) exit() asm.Instructions {
-	ins := asm.Instructions{
+	last := func(target string) asm.Instructions {
+		return asm.Instructions{
+			asm.LoadMem(asm.R2, asm.R6, 8, asm.DWord), // group_dead
+			asm.And.Imm(asm.R2, 0xff),
+			asm.JNE.Imm(asm.R2, 0, target),
+		}
+	}
+	return join(
+		begin(),
+		asm.Instructions{
+			asm.LoadMem(asm.R9, asm.R7, p.signal, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R9, p.exitCode, asm.Word),
+		},
+		last("ends"),
+		asm.Instructions{
+			asm.LoadMem(asm.R2, asm.R9, p.flags, asm.Word),
+			asm.And.Imm(asm.R2, signalGroupExit),
+			asm.JEq.Imm(asm.R2, 0, "out"),
+		},
+		label("ends", p.find()),
+		last("fenced"),
+		p.record(Doomed),
+		asm.Instructions{asm.Ja.Label("out")},
+		label("fenced", p.record(Fenced)),
+		end())
+}
+
+// begin is for a program that runs in the context of the task it is about.
+func begin() asm.Instructions {
+	return asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
 		asm.FnGetCurrentTaskBtf.Call(),
 		asm.Mov.Reg(asm.R7, asm.R0),
 	}
-	ins = append(append(ins, p.find()...),
-		asm.LoadMem(asm.R1, asm.R9, p.exitCode, asm.Word),
-		asm.LoadMem(asm.R2, asm.R6, 8, asm.DWord), // group_dead
-		asm.And.Imm(asm.R2, 0xff),
-		asm.JNE.Imm(asm.R2, 0, "fenced"),
-		asm.LoadMem(asm.R2, asm.R9, p.flags, asm.Word),
-		asm.And.Imm(asm.R2, signalGroupExit),
-		asm.JEq.Imm(asm.R2, 0, "out"))
-	ins = append(ins, p.record(Doomed)...)
-	ins = append(ins, asm.Ja.Label("out"), asm.Mov.Reg(asm.R1, asm.R1).WithSymbol("fenced"))
-	return append(ins, p.tell(Fenced)...)
 }
 
-// find sets R8 and R9 for the task in R7, or leaves if nobody watches it.
+// find keeps the wait status in R1 for the record, and sets R8, or leaves if
+// nobody watches the process.
 func (p programs) find() asm.Instructions {
-	var ins asm.Instructions
+	ins := asm.Instructions{asm.StoreMem(asm.RFP, recordBase+recordStatus, asm.R1, asm.Word)}
 	if p.namespace.level == 0 {
 		ins = append(ins, asm.LoadMem(asm.R1, asm.R7, p.tgid, asm.Word))
 	} else { // the process's number in the sentinel's PID namespace
 		upid := p.numbers + int16(p.namespace.level)*p.upidSize
 		ins = append(ins,
-			asm.LoadMem(asm.R2, asm.R7, p.signal, asm.DWord),
-			asm.LoadMem(asm.R2, asm.R2, p.pids+8*pidTypeTGID, asm.DWord),
+			asm.LoadMem(asm.R2, asm.R9, p.pids+8*pidTypeTGID, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R2, p.level, asm.Word),
 			asm.JLT.Imm(asm.R1, p.namespace.level, "out"),
 			asm.LoadMem(asm.R1, asm.R2, upid+p.ns, asm.DWord),
@@ -159,41 +183,31 @@ func (p programs) find() asm.Instructions {
 		asm.Add.Imm(asm.R2, -4),
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, "out"),
-		asm.Mov.Reg(asm.R8, asm.R0),
-		asm.LoadMem(asm.R9, asm.R7, p.signal, asm.DWord))
+		asm.Mov.Reg(asm.R8, asm.R0))
 }
 
-// tell is record and the end of a program.
-func (p programs) tell(kind Kind) asm.Instructions {
-	return append(p.record(kind),
-		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
-		asm.Return())
-}
-
-// record sends one notice with the wait status in R1, unless it was sent.
+// record sends one notice, unless it was sent.
 func (p programs) record(kind Kind) asm.Instructions {
-	const base = -32 // of the record, from the frame pointer
-	flag, said := int16(valueDoomed), "doomed_early"
+	flag, late := int16(valueDoomed), "doomed late"
 	if kind == Fenced {
-		flag, said = valueFenced, "fenced_early"
+		flag, late = valueFenced, "fenced late"
 	}
 	return asm.Instructions{
-		asm.StoreMem(asm.RFP, base+recordStatus, asm.R1, asm.Word),
 		asm.Mov.Imm(asm.R1, 1),
 		exchange(asm.R8, asm.R1, flag),
 		asm.JNE.Imm(asm.R1, 0, "out"),
 		asm.Mov.Imm(asm.R2, int32(kind)),
 		asm.LoadMem(asm.R1, asm.R7, p.mm, asm.DWord),
-		asm.JEq.Imm(asm.R1, 0, said),
+		asm.JEq.Imm(asm.R1, 0, late),
 		asm.Or.Imm(asm.R2, recordEarly),
-		asm.StoreMem(asm.RFP, base+recordKind, asm.R2, asm.Word).WithSymbol(said),
+		asm.StoreMem(asm.RFP, recordBase+recordKind, asm.R2, asm.Word).WithSymbol(late),
 		asm.LoadMem(asm.R1, asm.R8, valueToken, asm.DWord),
-		asm.StoreMem(asm.RFP, base+recordToken, asm.R1, asm.DWord),
+		asm.StoreMem(asm.RFP, recordBase+recordToken, asm.R1, asm.DWord),
 		asm.FnKtimeGetNs.Call(), // CLOCK_MONOTONIC
-		asm.StoreMem(asm.RFP, base+recordAt, asm.R0, asm.DWord),
+		asm.StoreMem(asm.RFP, recordBase+recordAt, asm.R0, asm.DWord),
 		asm.LoadMapPtr(asm.R1, 0).WithReference(mapDeaths),
 		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, base),
+		asm.Add.Imm(asm.R2, recordBase),
 		asm.Mov.Imm(asm.R3, recordSize),
 		asm.Mov.Imm(asm.R4, unix.BPF_RB_FORCE_WAKEUP),
 		asm.FnRingbufOutput.Call(),
@@ -209,6 +223,18 @@ func (p programs) record(kind Kind) asm.Instructions {
 		asm.Mov.Imm(asm.R1, 1),
 		asm.AddAtomic.Mem(asm.R0, asm.R1, asm.DWord, 0),
 	}
+}
+
+func end() asm.Instructions {
+	return asm.Instructions{asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return()}
+}
+
+func join(parts ...asm.Instructions) asm.Instructions { return slices.Concat(parts...) }
+
+// label makes the first instruction of a part the target of jumps.
+func label(name string, part asm.Instructions) asm.Instructions {
+	part[0] = part[0].WithSymbol(name)
+	return part
 }
 
 // exchange swaps a 32-bit register and memory. The library leaves the constant

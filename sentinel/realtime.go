@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,7 @@ func lockMemory(wanted bool) Feature {
 		f.InUse, f.Why = "no", "needs CAP_IPC_LOCK or RLIMIT_MEMLOCK without limit"
 		return f
 	}
+	debug.FreeOSMemory() // what choosing the source took is not worth a lock
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		f.InUse, f.Why = "no", err.Error()
 		return f

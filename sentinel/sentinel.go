@@ -58,6 +58,7 @@ type Sentinel struct {
 
 	mu      sync.Mutex // never held while a handler runs
 	last    uint64     // the last token given
+	unheard uint64     // processes that the early source has no room for
 	byToken map[uint64]*watched
 	byPid   map[int]*watched
 }
@@ -226,8 +227,9 @@ func (s *Sentinel) add(w *watched) error {
 		}
 		event.Events |= unix.EPOLLONESHOT // a dead process's pidfd stays readable
 		if s.early != nil {
-			// Where this fails, for want of room, the pidfd tells all the same.
-			_ = s.early.watch(w.pid, w.token)
+			if s.early.watch(w.pid, w.token) != nil { // the map is full
+				s.unheard++
+			}
 		}
 	}
 	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, w.fd, &event); err != nil {
@@ -258,15 +260,16 @@ func (s *Sentinel) Unwatch(pid int) {
 // Status says how the sentinel works; it is complete once Run has begun.
 func (s *Sentinel) Status() []Feature { return append([]Feature(nil), s.ladder...) }
 
-// Lost is how many early notices were lost for want of room. Each such death
-// was told later by the pidfd. It is 0 once Run has returned.
+// Lost is how many early notices were lost for want of room in the kernel's
+// ring, and how many processes could not be watched early for want of room in
+// its map. Each such death is told by the pidfd. It is 0 once Run has returned.
 func (s *Sentinel) Lost() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.early == nil {
 		return 0
 	}
-	return s.early.lost()
+	return s.early.lost() + s.unheard
 }
 
 // Close ends Run. It does not wait, so handlers may call it.
@@ -293,11 +296,4 @@ func (s *Sentinel) release() {
 	unix.Close(s.wake)
 	unix.Close(s.epoll)
 	s.epoll = -1 // Unwatch may still be called
-}
-
-// Now is CLOCK_MONOTONIC in nanoseconds, the clock of every notice.
-func Now() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail for this clock
-	return t.Nano()
 }
