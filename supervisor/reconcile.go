@@ -11,14 +11,22 @@ import (
 // be lost, and what they would have told must not be. In a healthy run it
 // finds nothing; whatever it finds is counted.
 func (s *Supervisor) reconcile(ctx context.Context) {
-	ticker := time.NewTicker(s.cfg.ProcessManager.ResyncInterval)
-	defer ticker.Stop()
 	for {
+		// From the end of one pass to the next: what one pass asks for, or sees
+		// coming, has a whole interval to come, even when the loop was held up.
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			_ = s.loop.post(s.reconcileOnce)
+		case <-time.After(s.cfg.ProcessManager.ResyncInterval):
+		}
+		done := make(chan struct{})
+		if s.loop.post(func() { s.reconcileOnce(); close(done) }) != nil {
+			return
+		}
+		select {
+		case <-done:
+		case <-s.loop.ended:
+			return
 		}
 	}
 }

@@ -144,22 +144,33 @@ func (d *daemon) kill(ctx context.Context, t *tenant, how string, sig unix.Signa
 	return gap, nil
 }
 
-// settled waits for the failover's event and for a new standby behind it.
-func (d *daemon) settled(ctx context.Context, processID string) (facts map[string]string, err error) {
-	for ready := false; facts == nil || !ready; {
+// settled waits for the failover's event and for a standby behind it.
+func (d *daemon) settled(ctx context.Context, processID string) (map[string]string, error) {
+	for {
 		e, err := d.events.Recv()
 		if err != nil {
 			return nil, fmt.Errorf("events: %w", err)
 		}
-		switch {
-		case e.Kind == "failover" && e.ProcessId == processID:
-			facts = e.Facts
-		case e.Kind == "worker_ready":
-			ready = true
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if e.Kind == "failover" && e.ProcessId == processID {
+			return e.Facts, d.awaitSpare(ctx)
 		}
 	}
-	return facts, nil
+}
+
+// awaitSpare waits until the pattern has a standby; events say when to look.
+func (d *daemon) awaitSpare(ctx context.Context) error {
+	for {
+		pools, err := d.supervisor.ListPools(ctx, &understudyv1.ListPoolsRequest{})
+		if err != nil {
+			return err
+		}
+		for _, p := range pools.Pools {
+			if p.Pattern == "echo" && p.Standby > 0 {
+				return nil
+			}
+		}
+		if _, err := d.events.Recv(); err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
+	}
 }

@@ -73,6 +73,9 @@ func run(ctx context.Context, program, patterns string) (err error) {
 		clients[name] = t
 		fmt.Printf("  %-8s pid %-7d epoch 1  %s\n", name, t.last().Pid, t.address)
 	}
+	if err := d.awaitSpare(ctx); err != nil {
+		return err
+	}
 	fmt.Printf("\nEach tenant's client calls without a pause. Now the workers of %q die, one after the other:\n\n", victim)
 	fmt.Println("  died                  pid      by      -> new pid  epoch  supervisor   client's gap")
 	var gaps []time.Duration
