@@ -13,8 +13,8 @@ import (
 	"understudy/sentinel"
 )
 
-// outputGrace bounds the wait for the last lines of a dead worker, in case a
-// grandchild holds its pipes open.
+// outputGrace bounds the wait for the last words of a dead worker, on its
+// control socket and its pipes, in case a grandchild holds them open.
 const outputGrace = 200 * time.Millisecond
 
 // End asks a worker to stop: drain and retire, SIGKILL after grace. force
@@ -98,19 +98,19 @@ func (k *Keeper) exited(w *Worker) {
 	delete(k.byPid, w.Pid)
 	k.settleHeir(w)
 	k.command("forget", w, k.engine.Forget(w.ID))
-	if w.control != nil {
-		w.control.Close()
-	}
 	for _, f := range []*os.File{w.raw, w.fence, w.pidfd} {
 		if f != nil {
 			f.Close()
 		}
 	}
 	go func() {
-		late := time.AfterFunc(outputGrace, w.output.close)
+		late := time.AfterFunc(outputGrace, w.silence)
 		w.output.readers.Wait()
+		if w.heard != nil {
+			<-w.heard
+		}
 		late.Stop()
-		w.output.close()
+		w.silence()
 		k.post(func() { k.ended(w) })
 	}()
 	// The binding need not wait for the last words.

@@ -70,7 +70,8 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 	k.armDeadline(w, w.pool.manifest.StartTimeout, func() {
 		k.fail(w, StepHandshake, fmt.Errorf("not ready within %v", w.pool.manifest.StartTimeout))
 	})
-	go k.listen(w, w.control)
+	w.heard = make(chan struct{})
+	go k.listen(w, w.control, w.heard)
 }
 
 func (k *Keeper) armDeadline(w *Worker, d time.Duration, f func()) {
@@ -87,7 +88,8 @@ func (k *Keeper) armDeadline(w *Worker, d time.Duration, f func()) {
 }
 
 // listen reads a worker's messages until its control socket closes.
-func (k *Keeper) listen(w *Worker, c *control.Conn) {
+func (k *Keeper) listen(w *Worker, c *control.Conn, heard chan<- struct{}) {
+	defer close(heard)
 	for {
 		b, fds, err := c.Recv()
 		for _, fd := range fds { // workers have nothing to pass
@@ -109,10 +111,16 @@ func (k *Keeper) listen(w *Worker, c *control.Conn) {
 // lostControl deals with a control socket that closed or spoke garbage. A
 // worker that is dying closes it too, so its death gets a moment to show.
 func (k *Keeper) lostControl(w *Worker, err error) {
-	if !w.alive() || w.State == Draining {
+	closed := errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)
+	switch {
+	case w.State == Draining:
 		return
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+	case !w.alive():
+		if !closed {
+			k.lastWord(w, fmt.Errorf("control socket: %w", err))
+		}
+		return
+	case closed:
 		k.after(controlGrace, func() {
 			if w.alive() && w.State != Draining {
 				k.fail(w, StepHandshake, errors.New("control socket closed by a living worker"))
@@ -123,7 +131,20 @@ func (k *Keeper) lostControl(w *Worker, err error) {
 	k.fail(w, StepHandshake, fmt.Errorf("control socket: %w", err))
 }
 
+// lastWord keeps why a worker ended, where nothing better is known. It may be
+// read when the worker is dead already.
+func (k *Keeper) lastWord(w *Worker, err error) {
+	if w.failing == nil {
+		w.failing, w.failStep = err, StepHandshake
+	}
+}
+
 func (k *Keeper) received(w *Worker, m *understudyv1.FromWorker) {
+	if f := m.GetFatal(); f != nil {
+		k.lastWord(w, fmt.Errorf("worker gave up: %s", clip(f.Error)))
+		w.log.Warn("worker gave up", "error", clip(f.Error))
+		return
+	}
 	if !w.alive() {
 		return
 	}
@@ -141,11 +162,6 @@ func (k *Keeper) received(w *Worker, m *understudyv1.FromWorker) {
 		if w.State == Draining {
 			k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Retire{Retire: &understudyv1.Retire{}}})
 		}
-	case *understudyv1.FromWorker_Fatal:
-		if w.failing == nil {
-			w.failing, w.failStep = fmt.Errorf("worker gave up: %s", clip(m.Fatal.Error)), StepHandshake
-		}
-		w.log.Warn("worker gave up", "error", clip(m.Fatal.Error))
 	}
 }
 

@@ -54,6 +54,7 @@ type Worker struct {
 	control *control.Conn
 	raw     *os.File // the control socket, for the engine to duplicate
 	fence   *os.File
+	heard   chan struct{} // closed when all that it said is posted; nil before
 	output  *output
 	heir    int // pid of its heir, 0 without one that we know of
 	started time.Time
@@ -75,6 +76,14 @@ type Worker struct {
 func (w *Worker) Pattern() string { return w.pool.manifest.Name }
 
 func (w *Worker) alive() bool { return w.pidfd != nil && w.status == nil }
+
+// silence closes what the worker's words come in by.
+func (w *Worker) silence() {
+	if w.control != nil {
+		w.control.Close()
+	}
+	w.output.close()
+}
 
 func (w *Worker) stopTimers() {
 	if w.deadline != nil {
