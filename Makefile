@@ -8,7 +8,14 @@ BUILD   := CGO_ENABLED=0 $(GO) build -trimpath
 # The race detector needs a C compiler.
 RACE    := $(if $(shell command -v $$($(GO) env CC)),-race)
 
-.PHONY: build programs demo test lint bench proto clean
+# What test-vm runs: packages' tests, and a program with its arguments, under
+# Debian's kernel. docs/VM.md says more.
+VM_PACKAGES ?= ./sentinel
+VM_PROGRAM  ?= ./bench/detect -size 0,64,256 -n 50
+VM_ACCEL    ?= kvm
+VM_FLAGS    ?=
+
+.PHONY: build programs demo test test-vm lint bench proto clean
 
 build: programs
 	$(BUILD) -o bin/ ./cmd/understudyd ./cmd/understudy
@@ -22,6 +29,9 @@ demo: build
 test:
 	$(if $(RACE),,@echo "no C compiler is found: testing without the race detector" >&2)
 	$(GO) test $(RACE) -timeout 15m ./...
+
+test-vm:
+	$(GO) run ./bench/vm -accel $(VM_ACCEL) -program '$(VM_PROGRAM)' $(VM_FLAGS) $(VM_PACKAGES)
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
