@@ -25,14 +25,14 @@ const (
 	atHeaderSize = 12 // u32
 	atDataSize   = 16 // u64
 	atEpoch      = 24 // u64, atomic: the highest epoch that may write
-	atCreator    = 32 // 16 bytes, the instance id of the registry that made it; zero where nobody asks
+	atCreator    = 32 // 32 bytes that are the creator's: what it needs to know its own again; zero where nobody asks
 	atCell       = 64 // u64, atomic: see cell.go
 	atSlotSize   = 72 // u64, atomic: bytes of one slot of the cell; 0 until the cell is first taken
 	fieldsEnd    = 80
 )
 
-// CreatorSize is the size in bytes of the creator's identity in the header.
-const CreatorSize = 16
+// CreatorSize is the size in bytes of what the creator may put into the header.
+const CreatorSize = 32
 
 // ErrLayout says that a file is no segment, or not one of a version, size or slot size that can be used.
 var ErrLayout = errors.New("not a usable segment")
@@ -44,7 +44,7 @@ func Format(fd int, size int64) error {
 	return FormatFor(fd, size, [CreatorSize]byte{})
 }
 
-// FormatFor is [Format] with the identity of the creator in the header.
+// FormatFor is [Format] with something of the creator's in the header.
 func FormatFor(fd int, size int64, creator [CreatorSize]byte) error {
 	if size <= 0 || size > math.MaxInt64-HeaderSize {
 		return fmt.Errorf("segment of %d bytes: %w", size, unix.EINVAL)

@@ -34,7 +34,7 @@ func TestTheLayoutIsAsDocumented(t *testing.T) {
 	fd, err := unix.MemfdCreate("layout", unix.MFD_CLOEXEC)
 	require.NoError(t, err)
 	defer unix.Close(fd)
-	creator := []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+	creator := []byte("thirty-two bytes of the creator's")[:segment.CreatorSize]
 	require.NoError(t, segment.FormatFor(fd, 300, [segment.CreatorSize]byte(creator)))
 	s := mustMap(t, fd)
 	require.NoError(t, s.Raise(7))
@@ -51,7 +51,7 @@ func TestTheLayoutIsAsDocumented(t *testing.T) {
 	require.EqualValues(t, 4096, le.Uint32(h[12:]))
 	require.EqualValues(t, 300, le.Uint64(h[16:]))
 	require.EqualValues(t, 7, le.Uint64(h[24:]))
-	require.Equal(t, creator, h[32:48])
+	require.Equal(t, creator, h[32:64])
 	// A new word is slot 0, avoid 1; taking it swaps avoid (1) and target (2); the commit moves slot to 1.
 	require.EqualValues(t, 7<<32|1<<4|2<<2|1, le.Uint64(h[64:]))
 	require.EqualValues(t, 100, le.Uint64(h[72:]))

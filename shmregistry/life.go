@@ -1,0 +1,251 @@
+package shmregistry
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// Prepared is a segment as a worker gets it.
+type Prepared struct {
+	Name string
+	Size int64 // bytes of data
+	FD   int   // the registry's: open until Died or Remove takes the segment away
+}
+
+// Prepare returns, in the order of specs, what the worker of that epoch gets: the binding's handover segments, which
+// the first call makes, and unlink segments made for this epoch alone. Saying it again returns the same.
+//
+// It writes nothing to disk and may be called where nobody must wait, but see Spec.Named: a named segment's memory is
+// taken at once, and that takes its time. It fails with [ErrSpec], with [ErrLimit], or with the kernel's error, always
+// naming the segment, and leaves nothing behind then.
+func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared, error) {
+	if err := check(name, specs); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	b := r.bindingFor(name)
+	prepared := make([]Prepared, len(specs))
+	var made []*record
+	for i, spec := range specs {
+		rec := b.find(spec.Name, spec.OnDeath, epoch)
+		err := b.fits(rec, spec)
+		if err == nil && rec == nil {
+			rec, err = r.makeSegment(b, epoch, spec)
+			if err == nil {
+				made = append(made, rec)
+			}
+		}
+		if err != nil {
+			for _, rec := range made {
+				r.remove(b, rec)
+			}
+			r.totals.Made -= int64(len(made))
+			r.forgetEmpty(b)
+			return nil, fmt.Errorf("segments of %s: %w", name, err)
+		}
+		prepared[i] = Prepared{Name: spec.Name, Size: spec.Size, FD: rec.fd}
+	}
+	r.claim(b, name)
+	for _, spec := range specs {
+		if rec := b.find(spec.Name, spec.OnDeath, epoch); rec.State == Stray {
+			r.set(rec, Waiting, rec.Epoch, Owner{})
+		}
+	}
+	return prepared, nil
+}
+
+// check says what is wrong with the arguments of Prepare.
+func check(name string, specs []Spec) error {
+	if name == "" || !utf8.ValidString(name) {
+		return fmt.Errorf("%w: %.80q is no binding", ErrSpec, name)
+	}
+	if len(specs) > MaxSpecs {
+		return fmt.Errorf("%w: %d segments of %s, expected at most %d", ErrSpec, len(specs), name, MaxSpecs)
+	}
+	for i, spec := range specs {
+		if err := spec.Validate(); err != nil {
+			return fmt.Errorf("segments of %s: %w", name, err)
+		}
+		for _, other := range specs[:i] {
+			if other.Name == spec.Name {
+				return fmt.Errorf("segments of %s: %w: two have the name %q", name, ErrSpec, spec.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// fits says whether the segment that is there is what is asked for. A handover segment holds somebody's work: one of
+// another size or kind is not replaced behind its owner's back.
+func (b *binding) fits(rec *record, spec Spec) error {
+	if rec != nil && rec.Size != spec.Size {
+		return fmt.Errorf("%w %q: %d bytes asked for, but it has %d; it is kept until its binding ends",
+			ErrSpec, spec.Name, spec.Size, rec.Size)
+	}
+	for _, other := range b.records {
+		if other.Segment == spec.Name && other.Policy == Handover && spec.OnDeath != Handover {
+			return fmt.Errorf("%w %q: on_death %q asked for, but it is %q; it is kept until its binding ends",
+				ErrSpec, spec.Name, spec.OnDeath, other.Policy)
+		}
+	}
+	return nil
+}
+
+// makeSegment makes one that is not there, within the limits. The caller has the lock.
+func (r *Registry) makeSegment(b *binding, epoch uint64, spec Spec) (*record, error) {
+	l := r.cfg.Limits
+	switch {
+	case spec.Size > l.Segment:
+		return nil, fmt.Errorf("%q with %d bytes, one may have %d: %w", spec.Name, spec.Size, l.Segment, ErrLimit)
+	case spec.Size > l.Binding-b.bytes:
+		return nil, fmt.Errorf("%q with %d bytes beside %d, a binding may have %d: %w", spec.Name, spec.Size, b.bytes, l.Binding, ErrLimit)
+	case spec.Size > l.Total-r.bytes:
+		return nil, fmt.Errorf("%q with %d bytes beside %d, all may have %d: %w", spec.Name, spec.Size, r.bytes, l.Total, ErrLimit)
+	}
+	now := time.Now().UTC()
+	rec := &record{
+		Entry: Entry{Segment: spec.Name, Binding: b.name, Epoch: epoch, Size: spec.Size, Policy: spec.OnDeath,
+			State: Waiting, Created: now, Changed: now},
+		file: fileName(r.instance, token(b.name), epoch, spec.Name),
+	}
+	var err error
+	if spec.Named {
+		rec.Path = filepath.Join(r.cfg.ShmDir, rec.file)
+		rec.fd, err = makeNamed(r.instance, r.cfg.ShmDir, rec.file, spec)
+		if errors.Is(err, os.ErrExist) && r.clearName(rec.Path) {
+			rec.fd, err = makeNamed(r.instance, r.cfg.ShmDir, rec.file, spec)
+		}
+	} else {
+		rec.fd, err = makeMemfd(r.instance, rec.file, spec)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", spec.Name, err)
+	}
+	r.totals.Made++
+	r.take(b, rec)
+	return rec, nil
+}
+
+// clearName removes a segment of ours that is in no record and has the name that a new one needs: one whose removal
+// failed. It says whether the name is free. The caller has the lock.
+func (r *Registry) clearName(path string) bool {
+	fd, _, _, err := openOurs(r.instance, path)
+	if err != nil {
+		r.totals.Foreign++
+		return false
+	}
+	defer unix.Close(fd)
+	if unlinkOurs(path, fd) != nil {
+		return false
+	}
+	r.totals.Repaired++
+	return true
+}
+
+// claim notes that somebody asks for a binding. The caller has the lock.
+func (r *Registry) claim(b *binding, name string) {
+	if b.claimed && b.name == name {
+		return
+	}
+	b.claimed, b.name = true, name // a stray with a long name had only its hash
+	for _, rec := range b.records {
+		rec.Binding = name
+	}
+	r.changed()
+}
+
+// Activated says that the worker of that epoch has become active and has its segments. After a restart it fetches
+// the memfds that only this worker still has.
+func (r *Registry) Activated(name string, epoch uint64, o Owner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	b := r.bindingFor(name)
+	if !b.claimed {
+		r.claim(b, name)
+		r.fetch(o, nil)
+	}
+	for _, rec := range b.records {
+		if rec.Epoch == epoch || rec.Policy == Handover && rec.Epoch < epoch {
+			r.set(rec, Active, epoch, o)
+		}
+	}
+}
+
+// Died says that the worker of that epoch, and with it all earlier ones, is fenced: their unlink segments go, their
+// handover segments wait for the next.
+func (r *Registry) Died(name string, epoch uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bindings[token(name)]
+	if b == nil || r.closed {
+		return
+	}
+	for _, rec := range append([]*record(nil), b.records...) {
+		switch {
+		case rec.Epoch > epoch:
+		case rec.Policy == Unlink:
+			r.remove(b, rec)
+			r.totals.Reclaimed++
+		case rec.State == Active:
+			r.set(rec, Orphaned, rec.Epoch, Owner{})
+		}
+	}
+}
+
+// Remove says that a binding has ended: all that it has goes.
+func (r *Registry) Remove(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bindings[token(name)]
+	if b == nil || r.closed {
+		return
+	}
+	for _, rec := range append([]*record(nil), b.records...) {
+		r.remove(b, rec)
+		r.totals.Reclaimed++
+	}
+	delete(r.bindings, token(name))
+}
+
+// remove takes a segment out of the books and out of the shared-memory directory. A name that cannot be removed is
+// found again by the next pass, since the file stays provably ours. The caller has the lock.
+func (r *Registry) remove(b *binding, rec *record) {
+	if rec.Path != "" {
+		switch err := unlinkOurs(rec.Path, rec.fd); {
+		case err == nil:
+		case errors.Is(err, os.ErrNotExist):
+			r.totals.NamesLost++
+		case errors.Is(err, errForeign):
+			r.totals.Foreign++
+			r.log.Warn("left a file alone", "error", err)
+		default:
+			r.totals.RemoveFailures++
+			r.log.Warn("a segment's name stays", "error", err)
+		}
+	}
+	b.drop(rec)
+	r.bytes -= rec.Size
+	r.garbage = append(r.garbage, rec.fd)
+	rec.fd = -1
+	r.changed()
+}
+
+// forgetEmpty drops a binding that has nothing and that nobody asked for. The caller has the lock.
+func (r *Registry) forgetEmpty(b *binding) {
+	if len(b.records) == 0 && !b.claimed {
+		delete(r.bindings, token(b.name))
+	}
+}

@@ -1,0 +1,168 @@
+package shmregistry
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reconcile makes registry and reality agree, and returns how many differences it repaired; in a healthy run none. It
+// is for a timer: it looks at each segment's name and owner.
+//
+//   - A name that somebody removed: the segment goes on without.
+//   - An owner that has been dead since the last pass: as [Registry.Died].
+//   - A named segment of ours without a record: taken in; removed by a later pass where nobody asked for it and
+//     nobody has it open.
+func (r *Registry) Reconcile() (repaired int) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return 0
+	}
+	before := r.totals.Repaired
+	looks := r.looks()
+	r.mu.Unlock()
+
+	// What takes system calls is done without the lock, and judged again under it.
+	known := map[string]bool{}
+	for i := range looks {
+		looks[i].look()
+		if looks[i].entry.Path != "" {
+			known[looks[i].rec.file] = true
+		}
+	}
+	all, foreign, err := r.scan(func(file string) bool { return known[file] })
+	if err != nil {
+		r.log.Warn("named segments cannot be looked for", "error", err)
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		for _, f := range all {
+			_ = unix.Close(f.fd)
+		}
+		return 0
+	}
+	r.totals.Foreign = max(r.totals.Foreign, foreign)
+	for _, l := range looks {
+		if l.rec.fd >= 0 && l.rec.Entry == l.entry {
+			r.repair(l)
+		}
+	}
+	for _, f := range all {
+		if b := r.bindings[f.tok]; b != nil && b.hasFile(f.file) { // made while we looked
+			_ = unix.Close(f.fd)
+			continue
+		}
+		r.takeStray(f)
+	}
+	return int(r.totals.Repaired - before)
+}
+
+// look is what a pass found out about one segment.
+type look struct {
+	binding           *binding
+	rec               *record
+	entry             Entry // as it was before
+	inode             [2]uint64
+	nameless, ownless bool
+}
+
+func (r *Registry) looks() (looks []look) {
+	for _, b := range r.bindings {
+		for _, rec := range b.records {
+			l := look{binding: b, rec: rec, entry: rec.Entry}
+			var st unix.Stat_t
+			if rec.Path != "" && unix.Fstat(rec.fd, &st) == nil {
+				l.inode = [2]uint64{uint64(st.Dev), st.Ino}
+			}
+			looks = append(looks, l)
+		}
+	}
+	return looks
+}
+
+func (l *look) look() {
+	if l.entry.Path != "" {
+		var st unix.Stat_t
+		err := unix.Fstatat(unix.AT_FDCWD, l.entry.Path, &st, unix.AT_SYMLINK_NOFOLLOW)
+		l.nameless = os.IsNotExist(err) || err == nil && [2]uint64{uint64(st.Dev), st.Ino} != l.inode
+	}
+	l.ownless = l.entry.State == Active && !l.entry.Owner.Alive()
+}
+
+// repair acts on what was found. The caller has the lock, and has seen that the entry is as it was.
+func (r *Registry) repair(l look) {
+	rec := l.rec
+	if l.nameless {
+		r.totals.NamesLost++
+		r.totals.Repaired++
+		r.log.Warn("a segment's name was removed by somebody else; it goes on without",
+			"segment", rec.Segment, "process_id", rec.Binding, "path", rec.Path)
+		rec.Path = ""
+		rec.Changed = time.Now().UTC()
+		r.changed()
+	}
+	switch {
+	case l.ownless && !rec.dead:
+		rec.dead = true // its death is being told, or not: the next pass knows
+	case l.ownless:
+		r.totals.Repaired++
+		r.ownerless(l.binding, rec)
+	case rec.State == Stray && !l.binding.claimed && !rec.dead:
+		rec.dead = true
+	case rec.State == Stray && !l.binding.claimed && heldByNobody(rec.fd):
+		r.totals.Repaired++
+		r.totals.Reclaimed++
+		r.remove(l.binding, rec)
+		r.forgetEmpty(l.binding)
+	}
+}
+
+func (b *binding) hasFile(file string) bool {
+	for _, rec := range b.records {
+		if rec.file == file && rec.Path != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Sweep removes what no living worker and no binding needs, and returns it: segments that nobody has asked for since
+// the registry was opened, whose owner is dead, and which nobody has open. With dryRun it only tells.
+func (r *Registry) Sweep(dryRun bool) ([]Entry, error) {
+	r.Reconcile() // to see what is there now
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, ErrClosed
+	}
+	failures := r.totals.RemoveFailures
+	var swept []Entry
+	for _, b := range r.bindings {
+		for _, rec := range append([]*record(nil), b.records...) {
+			if b.claimed && rec.State != Stray || rec.Owner.Alive() || !heldByNobody(rec.fd) {
+				continue
+			}
+			swept = append(swept, rec.Entry)
+			if !dryRun {
+				r.remove(b, rec)
+				r.totals.Reclaimed++
+			}
+		}
+		r.forgetEmpty(b)
+	}
+	failures = r.totals.RemoveFailures - failures
+	r.mu.Unlock()
+	sortEntries(swept)
+	if failures > 0 {
+		return swept, fmt.Errorf("sweeping segments: %d of %d names could not be removed", failures, len(swept))
+	}
+	if dryRun {
+		return swept, nil
+	}
+	return swept, r.Sync()
+}

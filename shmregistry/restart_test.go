@@ -1,0 +1,117 @@
+package shmregistry_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"understudy/shmregistry"
+)
+
+func TestARestartFindsWhatLivingWorkersHave(t *testing.T) {
+	p := newPlace(t)
+	r := p.open(t)
+	prepared, mapped := mustPrepare(t, r, "b", 1, work, scratch, shared, window)
+	w := startWorker(t, prepared...)
+	r.Activated("b", 1, w.owner)
+	copy(mapped[0].Data(), "in memory")
+	copy(mapped[2].Data(), "by name")
+	before := r.List()
+	require.NoError(t, r.Close())
+
+	onDisk, err := shmregistry.ReadFile(filepath.Join(p.state, shmregistry.FileName))
+	require.NoError(t, err)
+	require.Equal(t, before, onDisk)
+
+	r = p.open(t)
+	require.Equal(t, before, r.List())
+	require.Zero(t, r.Totals().Repaired)
+	r.Activated("b", 1, w.owner)
+	_, mapped = mustPrepare(t, r, "b", 2, work, scratch, shared, window)
+	require.Equal(t, "in memory", string(mapped[0].Data()[:9]))
+	require.Equal(t, "by name", string(mapped[2].Data()[:7]))
+	require.Zero(t, r.Reconcile())
+	require.Zero(t, r.Totals().Lost)
+}
+
+func TestWhatTheFileNeverLearntIsFetchedFromTheWorker(t *testing.T) {
+	p := newPlace(t)
+	r := p.open(t)
+	prepared, mapped := mustPrepare(t, r, "b", 1, work)
+	w := startWorker(t, prepared...)
+	copy(mapped[0].Data(), "in memory")
+	require.NoError(t, r.Close()) // Activated was never said
+
+	require.NoError(t, os.Remove(filepath.Join(p.state, shmregistry.FileName)))
+	r = p.open(t)
+	require.Empty(t, r.List())
+	r.Activated("b", 1, w.owner)
+	require.Equal(t, "work:1:active", states(r.List()))
+	_, mapped = mustPrepare(t, r, "b", 2, work)
+	require.Equal(t, "in memory", string(mapped[0].Data()[:9]))
+}
+
+func TestWorkersThatDiedWithTheSupervisor(t *testing.T) {
+	p := newPlace(t)
+	r := p.open(t)
+	prepared, mapped := mustPrepare(t, r, "b", 1, work, scratch, shared, window)
+	w := startWorker(t, prepared...)
+	r.Activated("b", 1, w.owner)
+	copy(mapped[2].Data(), "by name")
+	require.NoError(t, r.Close())
+	w.kill()
+	for _, s := range mapped {
+		require.NoError(t, s.Close())
+	}
+
+	r = p.open(t)
+	require.Equal(t, "shared+:1:orphaned", states(r.List()))
+	require.Len(t, p.names(t), 1)
+	totals := r.Totals()
+	require.EqualValues(t, 1, totals.Lost, "the memfd with the work went with the last who had it")
+	require.EqualValues(t, 1, totals.Repaired)
+	_, mapped = mustPrepare(t, r, "b", 2, work, shared)
+	require.Zero(t, mapped[0].Data()[0])
+	require.Equal(t, "by name", string(mapped[1].Data()[:7]))
+}
+
+func TestSweepTakesWhatNobodyAsksFor(t *testing.T) {
+	p := newPlace(t)
+	r := p.open(t)
+	_, gone := mustPrepare(t, r, "gone", 1, shared, window)
+	mustPrepare(t, r, "stays", 1, shared)
+	held, mapped := mustPrepare(t, r, "held", 1, shared)
+	w := startWorker(t, held...)
+	for _, s := range append(gone, mapped...) {
+		require.NoError(t, s.Close())
+	}
+	require.NoError(t, r.Close())
+
+	alike := filepath.Join(p.shm, p.names(t)[0]+"x")
+	foreign := filepath.Join(p.shm, "psm_01234567")
+	require.NoError(t, os.WriteFile(foreign, make([]byte, 8192), 0o600))
+	require.NoError(t, os.WriteFile(alike, make([]byte, 8192), 0o600))
+
+	r = p.open(t)
+	mustPrepare(t, r, "stays", 2, shared)
+	would, err := r.Sweep(true)
+	require.NoError(t, err)
+	require.Equal(t, "shared+:1:prepared window+:1:prepared", states(would))
+	require.Len(t, p.names(t), 6)
+	did, err := r.Sweep(false)
+	require.NoError(t, err)
+	require.Equal(t, would, did)
+	require.Len(t, p.names(t), 4)
+	require.FileExists(t, foreign)
+	require.FileExists(t, alike)
+
+	w.kill()
+	did, err = r.Sweep(false)
+	require.NoError(t, err)
+	require.Len(t, did, 1)
+	require.Equal(t, "held", did[0].Binding)
+	require.Equal(t, "stays", r.List()[0].Binding)
+	require.EqualValues(t, 1, r.Totals().Foreign, "named as ours are, and left alone")
+}
