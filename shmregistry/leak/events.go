@@ -1,0 +1,221 @@
+package leak
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// drain reads all events that are there and finds the makers of new objects.
+func (l *loop) drain() {
+	for _, d := range l.dirs {
+		lost := false
+		for range maxReads {
+			notices, err := d.watch.read()
+			if err != nil {
+				l.failed("read events of "+d.path, err)
+			}
+			for _, n := range notices {
+				if n.overflow {
+					lost = true
+					l.f.count(func(c *Counters) { c.Overflows++ })
+					continue
+				}
+				l.handle(d, n)
+			}
+			if len(notices) == 0 {
+				break
+			}
+		}
+		if lost {
+			for _, o := range l.fresh {
+				if o.dir == d {
+					o.doubt = "events were lost when it was made"
+				}
+			}
+		}
+		if !d.watch.names() {
+			l.search(l.fresh, l.workers)
+		}
+		l.forget()
+	}
+}
+
+// handle takes in one event. Merged events have lost their order, so what
+// counts is what the name stands for now.
+func (l *loop) handle(d *directory, n notice) {
+	if strings.HasPrefix(n.name, OwnPrefix) {
+		return
+	}
+	k := key{d, n.name}
+	if n.made || n.arrived || n.left {
+		l.renew(k, n)
+	}
+	if o := l.objects[k]; n.closed && n.pid != l.self && o != nil && l.pending[o] {
+		o.tries = 0
+		l.attempt(o)
+	}
+}
+
+// renew makes the table agree with what the name stands for.
+func (l *loop) renew(k key, n notice) {
+	id, _, _, err := k.dir.look(k.name)
+	old := l.objects[k]
+	if old != nil && (err != nil || old.id != id) {
+		delete(l.objects, k)
+		l.limbo = append(l.limbo, old) // it may turn up under another name
+	}
+	switch {
+	case err != nil:
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, errNotRegular) {
+			l.failed("look at a new object", err)
+		}
+		return
+	case !n.made && !n.arrived:
+		return
+	}
+	if o := l.byID[id]; o != nil {
+		if o.name != k.name {
+			if l.objects[key{o.dir, o.name}] == o {
+				delete(l.objects, key{o.dir, o.name})
+			}
+			o.name = k.name
+			l.objects[k] = o
+			l.touch(o)
+		}
+		if n.made && o.maker != n.pid {
+			o.doubt = "more than one process is said to have made it"
+		}
+		return
+	}
+	o := &object{id: id, dir: k.dir, name: k.name, maker: n.pid, seen: bootTime()}
+	switch {
+	case !k.dir.watch.names():
+		o.doubt = "nobody saw who made it"
+	case !n.made:
+		o.doubt = "it was renamed before it was looked at"
+	}
+	l.objects[k], l.byID[id] = o, o
+	l.fresh = append(l.fresh, o)
+	l.attribute(o)
+}
+
+// attribute finds the worker that made the object: the process itself, its
+// group's leader, or an ancestor.
+func (l *loop) attribute(o *object) {
+	if o.maker > 0 && o.maker != l.self {
+		if w := l.workers[o.maker]; w != nil {
+			l.own(o, w)
+			return
+		}
+		pid := o.maker
+		for range 16 { // generations
+			from, err := originOf(pid)
+			if err != nil {
+				break
+			}
+			if pid == o.maker {
+				o.group = from.group
+				if w := l.workers[from.group]; w != nil {
+					l.own(o, w)
+					return
+				}
+			}
+			if pid = from.parent; pid <= 1 || pid == l.self {
+				break
+			}
+			if w := l.workers[pid]; w != nil {
+				l.own(o, w)
+				return
+			}
+		}
+	}
+	l.recent = append(l.recent, o)
+	for len(l.recent) > maxRecent {
+		if old := l.recent[0]; old.worker == nil {
+			l.drop(old)
+		}
+		l.recent = l.recent[1:]
+	}
+}
+
+// own notes that the object is the worker's.
+func (l *loop) own(o *object, w *worker) {
+	if l.owned >= maxObjects {
+		l.f.count(func(c *Counters) { c.Dropped++ })
+		l.drop(o)
+		return
+	}
+	l.owned++
+	o.worker = w
+	w.objects[o] = true
+	l.touch(o)
+	l.f.count(func(c *Counters) { c.Attributed++ })
+}
+
+// search looks which workers have the objects open or mapped.
+func (l *loop) search(objects []*object, workers map[int]*worker) {
+	wanted := map[inode]*object{}
+	for _, o := range objects {
+		if o.worker == nil {
+			wanted[inode{o.id.dev, o.id.ino}] = o
+		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	for _, w := range workers {
+		for o := range holds(w.pid, wanted) {
+			if o.worker == nil {
+				l.own(o, w)
+			}
+		}
+	}
+}
+
+// forget ends a round of events: who has no name now is gone.
+func (l *loop) forget() {
+	for _, o := range l.limbo {
+		if l.objects[key{o.dir, o.name}] != o {
+			l.drop(o)
+		}
+	}
+	clear(l.limbo)
+	clear(l.fresh)
+	l.limbo, l.fresh = l.limbo[:0], l.fresh[:0]
+}
+
+// drop takes the object out of mind.
+func (l *loop) drop(o *object) {
+	if l.objects[key{o.dir, o.name}] == o {
+		delete(l.objects, key{o.dir, o.name})
+	}
+	if l.byID[o.id] == o {
+		delete(l.byID, o.id)
+	}
+	delete(l.pending, o)
+	delete(l.due, o)
+	if o.worker != nil {
+		if o.worker.objects[o] {
+			l.owned--
+			delete(o.worker.objects, o)
+		}
+		l.touch(o)
+	}
+}
+
+func (l *loop) touch(o *object) {
+	if o.worker != nil {
+		l.dirty[o.worker] = true
+	}
+}
+
+// bootTime in ns: it runs on in suspend and never steps.
+func bootTime() uint64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}

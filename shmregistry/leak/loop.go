@@ -1,0 +1,202 @@
+package leak
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds. What does not fit is not looked after, and counted.
+const (
+	maxObjects = 16384 // of workers, those of ended ones included
+	maxRecent  = 1024  // of others, in mind in case their maker turns out to be a worker
+	maxReads   = 256   // of one event queue in a row, 64 KiB each
+)
+
+// loop owns all state. It sleeps in poll(2) until an event, a request, or the
+// time to try a lease again.
+type loop struct {
+	f     *Finder
+	self  int
+	wake  int // eventfd
+	dirs  []*directory
+	notes []string // what Sources returns
+
+	unsafe string // why leases prove nothing here; empty: they do
+
+	workers  map[int]*worker
+	objects  map[key]*object
+	byID     map[identity]*object
+	recent   []*object // nobody's, oldest first
+	owned    int
+	pending  map[*object]bool      // others hold them, their worker has ended
+	due      map[*object]time.Time // those of them to be tried again without an event
+	pendingV map[int]pendingSegment
+	fresh    []*object // made in this round of events
+	limbo    []*object // lost their name in this round
+	dirty    map[*worker]bool
+}
+
+type key struct {
+	dir  *directory
+	name string
+}
+
+func newLoop(f *Finder) (*loop, error) {
+	l := &loop{
+		f: f, self: os.Getpid(), wake: -1,
+		workers: map[int]*worker{}, objects: map[key]*object{}, byID: map[identity]*object{},
+		pending: map[*object]bool{}, due: map[*object]time.Time{}, pendingV: map[int]pendingSegment{},
+		dirty: map[*worker]bool{},
+	}
+	shm, err := openDirectory(SharedMemory, f.cfg.ShmDir)
+	if err != nil {
+		return nil, fmt.Errorf("watch shared memory: %w", err)
+	}
+	if err := l.add(shm); err != nil {
+		l.close()
+		return nil, fmt.Errorf("watch shared memory: %w", err)
+	}
+	if err := probeLease(shm); err != nil {
+		l.unsafe = "no proof that nobody else holds it: " + err.Error()
+		l.notes = append(l.notes, shm.path+": nothing is removed: "+l.unsafe)
+	}
+	mq, err := openMqueues(f.cfg.MqueueDir)
+	if err == nil {
+		err = l.add(mq)
+	}
+	if err != nil {
+		l.notes = append(l.notes, "message queues are not watched: "+err.Error())
+	}
+	if _, err := systemV(); err != nil {
+		l.notes = append(l.notes, "System V segments are not watched: "+err.Error())
+	}
+	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		l.close()
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	return l, nil
+}
+
+// add watches a directory, or closes it.
+func (l *loop) add(d *directory) error {
+	s, why, err := openSource(d, l.f.cfg.Unprivileged)
+	if err != nil {
+		d.close()
+		return err
+	}
+	d.watch = s
+	l.dirs = append(l.dirs, d)
+	if s.names() {
+		l.notes = append(l.notes, d.path+": fanotify names the maker")
+	} else {
+		l.notes = append(l.notes, d.path+": inotify and a search of /proc, objects are reported and kept: "+why)
+	}
+	return nil
+}
+
+func (l *loop) close() {
+	for _, d := range l.dirs {
+		d.close()
+	}
+	if l.wake >= 0 {
+		unix.Close(l.wake)
+	}
+}
+
+// ring wakes the loop.
+func (l *loop) ring() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(l.wake, one[:]) // full means that it is ringing
+}
+
+func (l *loop) run() {
+	defer close(l.f.done)
+	fds := []unix.PollFd{{Fd: int32(l.wake), Events: unix.POLLIN}}
+	for _, d := range l.dirs {
+		fds = append(fds, unix.PollFd{Fd: int32(d.watch.descriptor()), Events: unix.POLLIN})
+	}
+	var buffer [8]byte
+	for {
+		if _, err := unix.Poll(fds, l.timeout()); err != nil && !errors.Is(err, unix.EINTR) {
+			l.failed("wait for events", err)
+		}
+		_, _ = unix.Read(l.wake, buffer[:])
+		requests, closing := l.take()
+		if closing {
+			return
+		}
+		for _, r := range requests {
+			l.serve(r)
+		}
+		l.drain()
+		l.retry(time.Now())
+		l.publish()
+	}
+}
+
+// take gets what was asked.
+func (l *loop) take() (requests []request, closing bool) {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	requests, l.f.requests = l.f.requests, nil
+	return requests, l.f.closing
+}
+
+func (l *loop) serve(r request) {
+	switch r.verb {
+	case watch:
+		l.watch(r)
+	case ended:
+		l.drain() // it is dead: all it did is in the queues
+		l.ended(r.pid)
+	case reconcile:
+		l.drain()
+		r.reply <- l.reconcile()
+	}
+}
+
+// timeout in ms until the next lease is due; -1 if none is.
+func (l *loop) timeout() int {
+	if len(l.due) == 0 {
+		return -1
+	}
+	next := slices.MinFunc(slices.Collect(maps.Values(l.due)), time.Time.Compare)
+	return int(max(0, time.Until(next).Milliseconds()+1))
+}
+
+// publish shows others the state as far as they may see it.
+func (l *loop) publish() {
+	usage := map[*worker][]used{}
+	for w := range l.dirty {
+		list := make([]used, 0, len(w.objects))
+		for o := range w.objects {
+			list = append(list, used{o.dir, o.name, o.id})
+		}
+		usage[w] = list
+	}
+	clear(l.dirty)
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	for w, list := range usage {
+		if l.workers[w.pid] == w {
+			l.f.usage[w.pid] = account{list, w.before}
+		} else if l.workers[w.pid] == nil {
+			delete(l.f.usage, w.pid)
+		}
+	}
+	l.f.counters.Watched = len(l.workers)
+	l.f.counters.Pending = len(l.pending) + len(l.pendingV)
+}
+
+func (l *loop) failed(what string, err error) {
+	l.f.count(func(c *Counters) { c.Errors++ })
+	l.f.cfg.Log.Warn("leak finder: "+what, "error", err)
+}
