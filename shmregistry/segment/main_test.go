@@ -1,6 +1,9 @@
 package segment_test
 
 import (
+	"fmt"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +14,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if epoch, err := strconv.ParseUint(os.Getenv(epochVariable), 10, 64); err == nil {
+		fmt.Fprintln(os.Stderr, "writer:", beWriter(epoch))
+		os.Exit(3)
+	}
 	goleak.VerifyTestMain(m)
 }
 
