@@ -1,6 +1,7 @@
 package shmregistry_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,10 +18,14 @@ import (
 // The test binary is also the processes that the tests need: a name in this variable says which.
 const roleVariable = "SHMREGISTRY_TEST_ROLE"
 
-// roles are filled in beside the tests that need them.
-var roles = map[string]func(){"sleeper": sleeper}
+// roles stand beside the tests that need them.
+var roles = map[string]func(){"sleeper": sleeper, "churner": churner}
 
 func TestMain(m *testing.M) {
+	if err := intoOwnMounts(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	if role, is := roles[os.Getenv(roleVariable)]; is {
 		role()
 		os.Exit(0)

@@ -36,8 +36,12 @@ func parseInstance(s string) (instance, error) {
 }
 
 // token is a binding as a part of a file name: itself, with what is not a letter, a digit, ':', '_' or '-' as %XX, or
-// where that is long "~" and a hash of it.
+// where that is long "~" and a hash of it. A token of that kind is its own: it stands for a binding whose name only
+// the hash is known of.
 func token(binding string) string {
+	if isHash(binding) {
+		return binding
+	}
 	var b strings.Builder
 	for i := range len(binding) {
 		switch c := binding[i]; {
@@ -52,6 +56,14 @@ func token(binding string) string {
 		return "~" + hex.EncodeToString(sum[:16])
 	}
 	return b.String()
+}
+
+func isHash(tok string) bool {
+	if len(tok) != 1+2*16 || tok[0] != '~' {
+		return false
+	}
+	_, err := hex.DecodeString(tok[1:])
+	return err == nil && strings.ToLower(tok) == tok
 }
 
 // bindingOf is the binding that a token stands for; a hash stands for itself until somebody asks for the binding.
@@ -78,8 +90,7 @@ func parseFileName(i instance, file string) (tok string, epoch uint64, name stri
 		return "", 0, "", false
 	}
 	tok = parts[0]
-	hashed := len(tok) == 33 && tok[0] == '~'
-	if !hashed && token(bindingOf(tok)) != tok || fileName(i, tok, epoch, parts[2]) != file {
+	if token(bindingOf(tok)) != tok || fileName(i, tok, epoch, parts[2]) != file {
 		return "", 0, "", false
 	}
 	return tok, epoch, parts[2], true
