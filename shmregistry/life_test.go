@@ -129,7 +129,7 @@ func TestBadSpecsAreRefusedAndLeaveNothing(t *testing.T) {
 		{"absurd size", "expected at most", shmregistry.ErrSpec, "b", spec(func(s *shmregistry.Spec) { s.Size = 1<<63 - 1 })},
 		{"policy", `on_death is "keep"`, shmregistry.ErrSpec, "b", spec(func(s *shmregistry.Spec) { s.OnDeath = "keep" })},
 		{"twice", `two have the name "window"`, shmregistry.ErrSpec, "b", []shmregistry.Spec{window, window}},
-		{"too many", "65 segments", shmregistry.ErrSpec, "b", many},
+		{"too many", "33 segments", shmregistry.ErrSpec, "b", many},
 		{"no binding", "is no binding", shmregistry.ErrSpec, "", []shmregistry.Spec{window}},
 		{"a binding that is no text", "is no binding", shmregistry.ErrSpec, "\xff", []shmregistry.Spec{window}},
 		{"over the limit of one", "one may have 1048576", shmregistry.ErrLimit, "b", spec(func(s *shmregistry.Spec) { s.Size = 1<<20 + 1 })},

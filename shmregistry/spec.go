@@ -19,9 +19,9 @@ const (
 	// MaxSize is more data than any segment may have, in bytes, whatever the [Limits] say: the address space of a
 	// process ends at 128 TiB on amd64 (Documentation/arch/x86/x86_64/mm.rst).
 	MaxSize = 1 << 46
-	// MaxSpecs is the number of segments that one binding may declare. A message carries at most 253 descriptors
-	// (SCM_MAX_FD, unix(7)).
-	MaxSpecs = 64
+	// MaxSpecs is the number of segments that one binding may declare. A message of the worker protocol carries at most
+	// 64 descriptors, and the listeners are among them.
+	MaxSpecs = 32
 )
 
 // ErrSpec says that a segment was declared in a way that cannot be.
