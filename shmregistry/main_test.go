@@ -19,7 +19,7 @@ import (
 const roleVariable = "SHMREGISTRY_TEST_ROLE"
 
 // roles stand beside the tests that need them.
-var roles = map[string]func(){"sleeper": sleeper, "churner": churner}
+var roles = map[string]func(){"sleeper": sleeper, "churner": churner, "mapper": mapper}
 
 func TestMain(m *testing.M) {
 	if err := intoOwnMounts(); err != nil {
@@ -46,6 +46,19 @@ func sleeper() {
 	_, _ = os.Stdin.Read(make([]byte, 1))
 }
 
+// mapper is a sleeper that keeps its first segment mapped, and no descriptor of it.
+func mapper() {
+	s, err := segment.Map(3)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mapper:", err)
+		os.Exit(3)
+	}
+	_ = unix.Close(3)
+	fmt.Println("ready")
+	sleeper()
+	_ = s.Close()
+}
+
 // worker is a process that has been given descriptors, as a worker has.
 type worker struct {
 	cmd   *exec.Cmd
@@ -55,7 +68,11 @@ type worker struct {
 // startWorker starts one; the test's end kills it.
 func startWorker(t *testing.T, prepared ...shmregistry.Prepared) *worker {
 	t.Helper()
-	cmd := role("sleeper")
+	return startRole(t, role("sleeper"), prepared...)
+}
+
+func startRole(t *testing.T, cmd *exec.Cmd, prepared ...shmregistry.Prepared) *worker {
+	t.Helper()
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	for _, p := range prepared {

@@ -53,6 +53,35 @@ func TestWhatTheFileNeverLearntIsFetchedFromTheWorker(t *testing.T) {
 	require.Equal(t, "in memory", string(mapped[0].Data()[:9]))
 }
 
+func TestAMemfdIsFetchedFromAMappingAlone(t *testing.T) {
+	if _, err := os.ReadDir("/proc/self/map_files"); err != nil {
+		t.Skipf("/proc/PID/map_files cannot be read: %v", err)
+	}
+	p := newPlace(t)
+	r := p.open(t)
+	prepared, mapped := mustPrepare(t, r, "b", 1, work)
+	copy(mapped[0].Data(), "in memory")
+	cmd := role("mapper")
+	ready, says, err := os.Pipe()
+	require.NoError(t, err)
+	defer ready.Close()
+	cmd.Stdout = says
+	w := startRole(t, cmd, prepared...)
+	require.NoError(t, says.Close())
+	_, err = ready.Read(make([]byte, 10))
+	require.NoError(t, err)
+	r.Activated("b", 1, w.owner)
+	require.NoError(t, r.Close())
+
+	r = p.open(t)
+	if r.Totals().Lost == 1 && os.Getuid() != 0 {
+		t.Skip("files cannot be opened through /proc/PID/map_files without CAP_CHECKPOINT_RESTORE")
+	}
+	require.Equal(t, "work:1:active", states(r.List()))
+	_, again := mustPrepare(t, r, "b", 2, work)
+	require.Equal(t, "in memory", string(again[0].Data()[:9]))
+}
+
 func TestWorkersThatDiedWithTheSupervisor(t *testing.T) {
 	p := newPlace(t)
 	r := p.open(t)
