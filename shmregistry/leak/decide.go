@@ -56,6 +56,9 @@ func (l *loop) watch(r request) {
 		}
 	}
 	l.search(early, map[int]*worker{pid: w})
+	if since < l.born {
+		l.adopt(w)
+	}
 	l.recent = slices.DeleteFunc(l.recent, func(o *object) bool { return o.worker != nil })
 }
 
@@ -105,8 +108,8 @@ func (l *loop) attempt(o *object) (removed bool) {
 		l.report(Finding{o.worker.pid, kindOf(o.dir, o.name), o.name, size, Removed, why})
 		l.drop(o)
 		return true
-	case errors.Is(err, errHeld):
-		l.postpone(o)
+	case errors.Is(err, errHeld), errors.Is(err, errMaker):
+		l.postpone(o, err)
 	case errors.Is(err, errGone), errors.Is(err, errChanged):
 		l.drop(o) // an event of it is on its way, or was lost
 	default:
@@ -117,7 +120,7 @@ func (l *loop) attempt(o *object) (removed bool) {
 }
 
 // postpone waits for the others to close it.
-func (l *loop) postpone(o *object) {
+func (l *loop) postpone(o *object, why error) {
 	l.pending[o] = true
 	if o.tries < maxTries {
 		l.due[o] = time.Now().Add(patience(o.tries))
@@ -127,7 +130,7 @@ func (l *loop) postpone(o *object) {
 	delete(l.due, o)
 	if !o.told {
 		o.told = true
-		l.tell(o, Kept, errHeld.Error())
+		l.tell(o, Kept, why.Error())
 	}
 }
 
@@ -148,11 +151,7 @@ func (l *loop) endedV(w *worker) {
 		l.failed("decide on what a worker left", err)
 		return
 	}
-	var started time.Time
-	if w.start > 0 {
-		age := bootTime() - min(bootTime(), w.start*(uint64(time.Second)/clockTick))
-		started = time.Now().Add(-time.Duration(age))
-	}
+	started := w.started()
 	for _, s := range segments {
 		if !s.madeBy(w, started) {
 			continue

@@ -9,10 +9,11 @@ import (
 
 // directory is one place where objects have names.
 type directory struct {
-	kind  Kind // MessageQueue, or SharedMemory for the one that has semaphores too
-	path  string
-	fd    int
-	watch source
+	kind   Kind // MessageQueue, or SharedMemory for the one that has semaphores too
+	path   string
+	fd     int
+	watch  source
+	broken bool // its events cannot be read any more
 }
 
 const mqueueMagic = 0x19800202 // MQUEUE_MAGIC, ipc/mqueue.c

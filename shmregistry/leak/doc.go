@@ -58,7 +58,14 @@
 // a close comes just before the count goes down (fs/file_table.c, __fput).
 // System V has no such event: [Finder.Reconcile] looks again.
 //
-// Not seen: objects that existed before [New] (a worker that was adopted after
-// a restart), directories under /dev/shm, a worker with another mount or IPC
+// A child of the worker may have made an object and live on: it is kept until
+// that child is gone too, and [Finder.Reconcile] or a close looks again.
+//
+// A worker that is older than the finder (it was adopted after a restart) may
+// have objects that nobody saw being made. What it has open or mapped when the
+// watch begins, and is not older than the worker, is counted and in the end
+// reported and kept.
+//
+// Not seen: directories under /dev/shm, a worker with another mount or IPC
 // namespace, System V segments of a worker's children.
 package leak

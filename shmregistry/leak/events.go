@@ -10,11 +10,16 @@ import (
 // drain reads all events that are there and finds the makers of new objects.
 func (l *loop) drain() {
 	for _, d := range l.dirs {
+		if d.broken {
+			continue
+		}
 		lost := false
 		for range maxReads {
 			notices, err := d.watch.read()
 			if err != nil {
-				l.failed("read events of "+d.path, err)
+				// Not again: a queue that fails at once would keep us busy for ever.
+				d.broken, lost = true, true
+				l.failed("read events of "+d.path+", which is not watched any more", err)
 			}
 			for _, n := range notices {
 				if n.overflow {
@@ -91,7 +96,7 @@ func (l *loop) renew(k key, n notice) {
 	}
 	o := &object{id: id, dir: k.dir, name: k.name, maker: n.pid, seen: bootTime()}
 	switch {
-	case !k.dir.watch.names():
+	case n.pid == 0: // inotify, or a process outside our pid namespace
 		o.doubt = "nobody saw who made it"
 	case !n.made:
 		o.doubt = "it was renamed before it was looked at"
@@ -116,7 +121,7 @@ func (l *loop) attribute(o *object) {
 				break
 			}
 			if pid == o.maker {
-				o.group = from.group
+				o.group, o.start = from.group, from.start
 				if w := l.workers[from.group]; w != nil {
 					l.own(o, w)
 					return

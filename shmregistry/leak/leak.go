@@ -64,7 +64,7 @@ type Config struct {
 	ShmDir    string        // default /dev/shm
 	MqueueDir string        // default /dev/mqueue; need not be mounted if we may mount it privately
 	Log       *slog.Logger  // default slog.Default
-	OnFinding func(Finding) // called on the finder's goroutine; must return soon and must not call Close
+	OnFinding func(Finding) // called on the finder's goroutine; must return soon and must not call Close or Reconcile
 
 	// Unprivileged takes inotify even where fanotify would work.
 	Unprivileged bool

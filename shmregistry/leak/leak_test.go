@@ -72,7 +72,7 @@ sys.stdin.read()`, p)
 	require.Zero(t, c.Errors)
 }
 
-func names(t *testing.T, p string) []string {
+func names(t testing.TB, p string) []string {
 	t.Helper()
 	found, err := filepath.Glob(shm + "*" + p + "*")
 	require.NoError(t, err)

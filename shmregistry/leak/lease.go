@@ -9,6 +9,7 @@ import (
 
 var (
 	errHeld    = errors.New("somebody else holds it")
+	errMaker   = errors.New("the process that made it, a child of the worker, still runs")
 	errGone    = errors.New("it is gone")
 	errChanged = errors.New("the name stands for another object now")
 	errLinked  = errors.New("it has another name too")
@@ -17,6 +18,9 @@ var (
 // remove unlinks the object if nobody else has it open or mapped. See the
 // package comment for what a write lease proves.
 func (o *object) remove() error {
+	if o.maker != o.worker.pid && o.start > 0 && alive(o.maker, o.start) {
+		return errMaker
+	}
 	// O_NONBLOCK: never wait for a lease of somebody else's.
 	fd, err := unix.Openat(o.dir.fd, o.name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	switch {

@@ -16,6 +16,7 @@ import (
 const (
 	maxObjects = 16384 // of workers, those of ended ones included
 	maxRecent  = 1024  // of others, in mind in case their maker turns out to be a worker
+	maxListed  = 4096  // names of a directory, when a worker is adopted
 	maxReads   = 256   // of one event queue in a row, 64 KiB each
 )
 
@@ -28,6 +29,7 @@ type loop struct {
 	dirs  []*directory
 	notes []string // what Sources returns
 
+	born   uint64 // when it began to listen, ns of CLOCK_BOOTTIME
 	unsafe string // why leases prove nothing here; empty: they do
 
 	workers  map[int]*worker
@@ -53,7 +55,7 @@ func newLoop(f *Finder) (*loop, error) {
 		f: f, self: os.Getpid(), wake: -1,
 		workers: map[int]*worker{}, objects: map[key]*object{}, byID: map[identity]*object{},
 		pending: map[*object]bool{}, due: map[*object]time.Time{}, pendingV: map[int]pendingSegment{},
-		dirty: map[*worker]bool{},
+		dirty: map[*worker]bool{}, born: bootTime(),
 	}
 	shm, err := openDirectory(SharedMemory, f.cfg.ShmDir)
 	if err != nil {
@@ -125,6 +127,11 @@ func (l *loop) run() {
 	}
 	var buffer [8]byte
 	for {
+		for i, d := range l.dirs {
+			if d.broken {
+				fds[i+1].Fd = -1 // poll(2) passes it over
+			}
+		}
 		if _, err := unix.Poll(fds, l.timeout()); err != nil && !errors.Is(err, unix.EINTR) {
 			l.failed("wait for events", err)
 		}
@@ -159,7 +166,9 @@ func (l *loop) serve(r request) {
 		l.ended(r.pid)
 	case reconcile:
 		l.drain()
-		r.reply <- l.reconcile()
+		removed := l.reconcile()
+		l.publish() // who waited for us may look at once
+		r.reply <- removed
 	}
 }
 

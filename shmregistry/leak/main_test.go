@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -126,14 +125,14 @@ func mqOpen(name string) error {
 
 // process is a real one. It is a group leader, as workers are.
 type process struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 	pid int
 }
 
-func start(t *testing.T, cmd *exec.Cmd) *process {
+func start(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd}
 	if cmd.SysProcAttr == nil {
@@ -154,7 +153,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 }
 
 // script is a process that does these things; it is not waited for.
-func script(t *testing.T, lines ...string) *process {
+func script(t testing.TB, lines ...string) *process {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), part+"="+strings.Join(lines, ";"))
@@ -184,11 +183,11 @@ func (p *process) kill() {
 // bed is a finder with what it found.
 type bed struct {
 	*Finder
-	t        *testing.T
+	t        testing.TB
 	findings chan Finding
 }
 
-func newBed(t *testing.T, change func(*Config)) *bed {
+func newBed(t testing.TB, change func(*Config)) *bed {
 	t.Helper()
 	b := &bed{t: t, findings: make(chan Finding, 1000)}
 	cfg := Config{OnFinding: func(f Finding) { b.findings <- f }}
@@ -247,12 +246,16 @@ func (b *bed) proven() *bed {
 	return b
 }
 
-var serial atomic.Int64
+// How long and how often a test looks for what tells nobody of its coming.
+const (
+	waitFor = 10 * time.Second
+	tick    = 5 * time.Millisecond
+)
 
 // prefix of names in /dev/shm that are this test's alone; what is left of them
 // is removed at the end.
-func prefix(t *testing.T) string {
-	p := fmt.Sprintf("leaktest-%d-%d-", os.Getpid(), serial.Add(1))
+func prefix(t testing.TB) string {
+	p := fmt.Sprintf("leaktest-%d-%s-", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
 	t.Cleanup(func() {
 		entries, _ := os.ReadDir("/dev/shm")
 		for _, e := range entries {

@@ -22,6 +22,7 @@ type object struct {
 	name   string
 	maker  int     // pid; 0: nobody knows
 	group  int     // process group of the maker, 0 if it was gone
+	start  uint64  // when the maker started, clock ticks since boot; 0 if it was gone
 	seen   uint64  // when we learnt of it, ns of CLOCK_BOOTTIME
 	worker *worker // nil: not a worker's
 	doubt  string  // why it is not proven to be the worker's; empty: it is

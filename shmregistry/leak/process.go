@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +21,20 @@ type worker struct {
 	objects map[*object]bool
 }
 
+// started returns when the worker started by the wall clock of now, or zero.
+func (w *worker) started() time.Time {
+	now := bootTime()
+	if w.start == 0 || now == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(int64(w.start)*int64(time.Second/clockTick) - int64(now)))
+}
+
 // origin is what /proc says about where a process comes from.
 type origin struct {
 	parent, group int
 	start         uint64 // clock ticks since boot
+	ended         bool   // a zombie, or less
 }
 
 // clockTick is USER_HZ, which is 100 on every architecture Go runs on
@@ -40,7 +51,7 @@ func originOf(pid int) (origin, error) {
 	if len(f) < 20 {
 		return origin{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(f))
 	}
-	var o origin
+	o := origin{ended: f[0][0] == 'Z' || f[0][0] == 'X'}
 	if o.parent, err = strconv.Atoi(string(f[1])); err != nil {
 		return o, fmt.Errorf("/proc/%d/stat: parent: %w", pid, err)
 	}
@@ -51,6 +62,12 @@ func originOf(pid int) (origin, error) {
 		return o, fmt.Errorf("/proc/%d/stat: start: %w", pid, err)
 	}
 	return o, nil
+}
+
+// alive reports whether the process that started at that tick still runs.
+func alive(pid int, start uint64) bool {
+	from, err := originOf(pid)
+	return err == nil && !from.ended && from.start == start
 }
 
 // inode is an object as /proc/<pid>/maps names it. On tmpfs and mqueue its
