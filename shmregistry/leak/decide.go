@@ -14,13 +14,6 @@ func patience(refused int) time.Duration { return 2 * time.Millisecond << (2 * r
 // maxTries of a lease without an event: 2 + 8 + 32 + 128 + 512 ms.
 const maxTries = 5
 
-// pendingSegment is a System V segment of an ended worker with somebody
-// attached.
-type pendingSegment struct {
-	segment segmentV
-	pid     int
-}
-
 // watch begins to look after a worker.
 func (l *loop) watch(r request) {
 	pid := r.pid
@@ -43,6 +36,7 @@ func (l *loop) watch(r request) {
 		}
 	}
 	l.workers[pid] = w
+	l.rejoin(w)
 	l.dirty[w] = true
 	// What it made before we were told of it.
 	var early []*object
@@ -81,7 +75,7 @@ func (l *loop) ended(pid int) {
 	l.endedV(w)
 }
 
-func (l *loop) decide(o *object) {
+func (l *loop) decide(o *object) (removed bool) {
 	switch {
 	case o.worker.mode == Report:
 		l.tell(o, Reported, "adopt: report")
@@ -94,8 +88,9 @@ func (l *loop) decide(o *object) {
 		l.tell(o, Kept, l.unsafe)
 		l.drop(o)
 	default:
-		l.attempt(o)
+		return l.attempt(o)
 	}
+	return false
 }
 
 // attempt removes the object of an ended worker if nobody holds it.
@@ -141,71 +136,23 @@ func (l *loop) retry(now time.Time) {
 			l.attempt(o)
 		}
 	}
-}
-
-// endedV decides on the worker's System V segments, and looks at those of
-// others again that were attached.
-func (l *loop) endedV(w *worker) {
-	segments, err := systemV()
-	if err != nil {
-		l.failed("decide on what a worker left", err)
-		return
+	for _, p := range l.pendingV {
+		if !p.due.IsZero() && !p.due.After(now) {
+			l.attemptV(p)
+		}
 	}
-	started := w.started()
-	for _, s := range segments {
-		if !s.madeBy(w, started) {
-			continue
-		}
-		l.f.count(func(c *Counters) { c.Attributed++ })
-		if w.mode == Report {
-			l.report(Finding{w.pid, SystemV, s.name(), s.size, Reported, "adopt: report"})
-			continue
-		}
-		if _, err := originOf(w.pid); err == nil {
-			l.report(Finding{w.pid, SystemV, s.name(), s.size, Kept, "its pid belongs to another process already"})
-			continue
-		}
-		l.attemptV(pendingSegment{s, w.pid}, true)
-	}
-}
-
-// attemptV removes a segment of an ended worker if nobody is attached.
-func (l *loop) attemptV(p pendingSegment, first bool) (removed bool) {
-	f := Finding{PID: p.pid, Kind: SystemV, Name: p.segment.name(), Size: p.segment.size}
-	err := removeSystemV(p.segment)
-	switch {
-	case err == nil:
-		f.Action, f.Why = Removed, "its worker is gone and nobody is attached"
-		l.report(f)
-	case errors.Is(err, errHeld):
-		if first {
-			f.Action, f.Why = Kept, errHeld.Error()
-			l.report(f)
-			if len(l.pendingV) >= maxObjects {
-				l.f.count(func(c *Counters) { c.Dropped++ })
-				return false
-			}
-		}
-		l.pendingV[p.segment.id] = p
-		return false
-	case errors.Is(err, errGone), errors.Is(err, errChanged):
-	default:
-		f.Action, f.Why = Kept, err.Error()
-		l.report(f)
-	}
-	delete(l.pendingV, p.segment.id)
-	return err == nil
 }
 
 // reconcile looks at everything again that others held.
 func (l *loop) reconcile() (removed int) {
+	removed = l.bury()
 	for o := range l.pending {
 		if l.attempt(o) {
 			removed++
 		}
 	}
 	for _, p := range l.pendingV {
-		if l.attemptV(p, false) {
+		if l.attemptV(p) {
 			removed++
 		}
 	}

@@ -61,10 +61,11 @@
 // A child of the worker may have made an object and live on: it is kept until
 // that child is gone too, and [Finder.Reconcile] or a close looks again.
 //
-// A worker that is older than the finder (it was adopted after a restart) may
-// have objects that nobody saw being made. What it has open or mapped when the
-// watch begins, and is not older than the worker, is counted and in the end
-// reported and kept.
+// With a state file a restart knows what was known, of workers that died
+// meanwhile too. Without one, or for what was made while nobody listened, a
+// worker that is older than the finder may have objects that nobody saw being
+// made. What it has open or mapped when the watch begins, and is not older than
+// the worker, is counted and in the end reported and kept.
 //
 // Not seen: directories under /dev/shm, a worker with another mount or IPC
 // namespace, System V segments of a worker's children.

@@ -3,6 +3,7 @@ package leak
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,6 +92,7 @@ func (l *loop) renew(k key, n notice) {
 		}
 		if n.made && o.maker != n.pid {
 			o.doubt = "more than one process is said to have made it"
+			l.touch(o)
 		}
 		return
 	}
@@ -213,6 +215,9 @@ func (l *loop) drop(o *object) {
 func (l *loop) touch(o *object) {
 	if o.worker != nil {
 		l.dirty[o.worker] = true
+		if l.saveAt.IsZero() && l.f.cfg.StateFile != "" {
+			l.saveAt = time.Now().Add(memoryDelay)
+		}
 	}
 }
 

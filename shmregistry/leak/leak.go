@@ -66,6 +66,10 @@ type Config struct {
 	Log       *slog.Logger  // default slog.Default
 	OnFinding func(Finding) // called on the finder's goroutine; must return soon and must not call Close or Reconcile
 
+	// StateFile keeps what is known of living workers for a restart. Empty: a
+	// restart forgets who made what. It must be this finder's alone.
+	StateFile string
+
 	// Unprivileged takes inotify even where fanotify would work.
 	Unprivileged bool
 }

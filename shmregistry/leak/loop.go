@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +41,9 @@ type loop struct {
 	fresh    []*object // made in this round of events
 	limbo    []*object // lost their name in this round
 	dirty    map[*worker]bool
+	former   []*worker // known from an earlier run, not yet watched in this one
+	boot     string    // id of the boot
+	saveAt   time.Time // when the state file is due; zero: it is as it should be
 }
 
 type key struct {
@@ -78,6 +79,10 @@ func newLoop(f *Finder) (*loop, error) {
 	}
 	if _, err := systemV(); err != nil {
 		l.notes = append(l.notes, "System V segments are not watched: "+err.Error())
+	}
+	if l.boot, err = bootID(); err != nil && f.cfg.StateFile != "" {
+		l.close()
+		return nil, fmt.Errorf("read the boot id: %w", err)
 	}
 	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		l.close()
@@ -121,6 +126,12 @@ func (l *loop) ring() {
 
 func (l *loop) run() {
 	defer close(l.f.done)
+	if l.f.cfg.StateFile != "" {
+		l.remember()
+		l.bury()
+		l.publish()
+	}
+	defer l.save(time.Time{}, true)
 	fds := []unix.PollFd{{Fd: int32(l.wake), Events: unix.POLLIN}}
 	for _, d := range l.dirs {
 		fds = append(fds, unix.PollFd{Fd: int32(d.watch.descriptor()), Events: unix.POLLIN})
@@ -145,6 +156,7 @@ func (l *loop) run() {
 		}
 		l.drain()
 		l.retry(time.Now())
+		l.save(time.Now(), false)
 		l.publish()
 	}
 }
@@ -172,12 +184,22 @@ func (l *loop) serve(r request) {
 	}
 }
 
-// timeout in ms until the next lease is due; -1 if none is.
+// timeout in ms until something is due; -1 if nothing is.
 func (l *loop) timeout() int {
-	if len(l.due) == 0 {
+	next := l.saveAt
+	for _, at := range l.due {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	for _, p := range l.pendingV {
+		if !p.due.IsZero() && (next.IsZero() || p.due.Before(next)) {
+			next = p.due
+		}
+	}
+	if next.IsZero() {
 		return -1
 	}
-	next := slices.MinFunc(slices.Collect(maps.Values(l.due)), time.Time.Compare)
 	return int(max(0, time.Until(next).Milliseconds()+1))
 }
 

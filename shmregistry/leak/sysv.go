@@ -97,3 +97,72 @@ func removeSystemV(s segmentV) error {
 	}
 	return nil
 }
+
+// pendingSegment is a System V segment of an ended worker with somebody
+// attached.
+type pendingSegment struct {
+	segment segmentV
+	pid     int
+	tries   int       // how often somebody was attached, in a row
+	due     time.Time // when to try again without being asked; zero: not
+	told    bool      // that it was kept
+}
+
+// endedV decides on the worker's System V segments.
+func (l *loop) endedV(w *worker) {
+	segments, err := systemV()
+	if err != nil {
+		l.failed("decide on what a worker left", err)
+		return
+	}
+	started := w.started()
+	for _, s := range segments {
+		if !s.madeBy(w, started) {
+			continue
+		}
+		l.f.count(func(c *Counters) { c.Attributed++ })
+		if w.mode == Report {
+			l.report(Finding{w.pid, SystemV, s.name(), s.size, Reported, "adopt: report"})
+			continue
+		}
+		if _, err := originOf(w.pid); err == nil {
+			l.report(Finding{w.pid, SystemV, s.name(), s.size, Kept, "its pid belongs to another process already"})
+			continue
+		}
+		l.attemptV(pendingSegment{segment: s, pid: w.pid})
+	}
+}
+
+// attemptV removes a segment of an ended worker if nobody is attached. A heir of
+// the worker's memory is attached a little longer, hence the tries.
+func (l *loop) attemptV(p pendingSegment) (removed bool) {
+	f := Finding{PID: p.pid, Kind: SystemV, Name: p.segment.name(), Size: p.segment.size}
+	err := removeSystemV(p.segment)
+	switch {
+	case err == nil:
+		f.Action, f.Why = Removed, "its worker is gone and nobody is attached"
+		l.report(f)
+	case errors.Is(err, errHeld):
+		if _, known := l.pendingV[p.segment.id]; !known && len(l.pendingV) >= maxObjects {
+			l.f.count(func(c *Counters) { c.Dropped++ })
+			return false
+		}
+		p.due = time.Time{}
+		if p.tries < maxTries {
+			p.due = time.Now().Add(patience(p.tries))
+			p.tries++
+		} else if !p.told {
+			p.told = true
+			f.Action, f.Why = Kept, errHeld.Error()
+			l.report(f)
+		}
+		l.pendingV[p.segment.id] = p
+		return false
+	case errors.Is(err, errGone), errors.Is(err, errChanged):
+	default:
+		f.Action, f.Why = Kept, err.Error()
+		l.report(f)
+	}
+	delete(l.pendingV, p.segment.id)
+	return err == nil
+}
