@@ -84,6 +84,7 @@ type rung struct {
 	source Source
 	open   func() (earlySource, error)
 	trials []trial
+	hint   string // what a failed trial may mean
 }
 
 func (o Options) rungs() []rung {
@@ -102,14 +103,14 @@ func (o Options) rungs() []rung {
 			} else {
 				return nil, err
 			}
-		}, kernelTrials},
+		}, kernelTrials, ""},
 		{SourceConnector, func() (earlySource, error) {
 			if c, err := openConnector(); err == nil {
 				return c, nil
 			} else {
 				return nil, err
 			}
-		}, connectorTrials},
+		}, connectorTrials, " (one kind of event alone is told since Linux 6.6)"},
 	}
 }
 
@@ -129,6 +130,7 @@ func climb(opts Options) (earlySource, Source, Feature, error) {
 				return early, r.source, f, nil
 			}
 			early.close()
+			err = fmt.Errorf("%w%s", err, r.hint)
 		}
 		if opts.Source == r.source {
 			return nil, 0, f, fmt.Errorf("sentinel: death source %s: %w", r.source, err)

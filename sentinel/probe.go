@@ -7,8 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds every wait of a probe. A death takes 0.1 ms.
-const patience = 30 * time.Millisecond
+// patience bounds every wait of a probe: a death takes 0.1 ms, but a machine
+// that is booting, or emulated, may not get to it for long, and what is decided
+// here holds for the life of the sentinel.
+const patience = 2 * time.Second
 
 // token of the throw-away child: the sentinel's own begin at 1.
 const probeToken = 1<<64 - 1

@@ -22,7 +22,7 @@ type image struct {
 }
 
 // build builds everything that runs in the guest, and its file system.
-func (o *options) build(ctx context.Context, dir *scratch.Dir, k kernel) (image, error) {
+func (o *options) build(ctx context.Context, dir *scratch.Dir, k kernel, shell string) (image, error) {
 	im := image{path: dir.Join("initramfs")}
 	t := newTree()
 	add := func(name string, args ...string) (err error) {
@@ -37,6 +37,10 @@ func (o *options) build(ctx context.Context, dir *scratch.Dir, k kernel) (image,
 		return im, err
 	}
 	t.file("init", dir.Join("init"))
+
+	if shell != "" {
+		t.file(plan.Shell, shell)
+	}
 
 	for _, pattern := range o.packages {
 		packages, err := list(ctx, pattern)

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"time"
 )
 
 // kernel is an unpacked kernel package.
@@ -18,55 +15,15 @@ type kernel struct {
 	modules string // directory of the modules
 }
 
-// fetchLimit bounds the fetching and unpacking of a package, some 30 to 70 MB.
-const fetchLimit = 5 * time.Minute
-
-// findKernel returns the kernel from the cache, or fetches its package from
-// Debian's archive and unpacks it there. Nothing is installed.
-func (o *options) findKernel(ctx context.Context) (kernel, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
-	defer cancel()
-	cache, name := o.cache, o.kernel
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return kernel{}, fmt.Errorf("kernel: %w; -cache names a directory", err)
-		}
-		cache = filepath.Join(user, "understudy", "vm")
-	}
-	if o.deb != "" {
-		name = strings.TrimSuffix(filepath.Base(o.deb), ".deb")
-	}
-	dir := filepath.Join(cache, name)
-	if k, err := kernelIn(dir); err == nil {
-		return k, nil
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return kernel{}, fmt.Errorf("kernel: %w", err)
-	}
-	// Unpacked beside its place, so that half a kernel is never found there.
-	work, err := os.MkdirTemp(cache, "new-")
+func (o *options) findKernel(ctx context.Context, d debian) (kernel, error) {
+	root, err := d.unpacked(ctx, o.kernel, o.deb, func(root string) error {
+		_, err := kernelIn(root)
+		return err
+	})
 	if err != nil {
-		return kernel{}, fmt.Errorf("kernel: %w", err)
+		return kernel{}, err
 	}
-	defer os.RemoveAll(work)
-	deb := o.deb
-	if deb == "" {
-		if deb, err = fetch(ctx, work, name); err != nil {
-			return kernel{}, err
-		}
-	}
-	root := filepath.Join(work, "root")
-	if _, err := output(ctx, "", "dpkg-deb", "-x", deb, root); err != nil {
-		return kernel{}, fmt.Errorf("kernel: %w", err)
-	}
-	if _, err := kernelIn(root); err != nil {
-		return kernel{}, fmt.Errorf("kernel: %s: %w", deb, err)
-	}
-	if err := os.Rename(root, dir); err != nil {
-		return kernel{}, fmt.Errorf("kernel: %w", err)
-	}
-	return kernelIn(dir)
+	return kernelIn(root)
 }
 
 // kernelIn finds the kernel in an unpacked package.
@@ -85,45 +42,15 @@ func kernelIn(root string) (kernel, error) {
 	return kernel{}, err
 }
 
-var depends = regexp.MustCompile(`(?m)^\s*(?:Pre)?Depends: (linux-image-[0-9]\S*)$`)
-
-// fetch downloads the package, or the one it depends on, which needs no root.
-func fetch(ctx context.Context, dir, name string) (string, error) {
-	missing := func(err error) error {
-		return &missingError{
-			fmt.Sprintf("package %s cannot be fetched (%v)", name, err),
-			"`sudo apt-get update` on a Debian system lets apt find it; -deb takes a file (make test-vm VM_FLAGS='-deb linux-image-….deb')",
-		}
+// findShell returns the file of a static busybox, "" if none is wanted.
+func (o *options) findShell(ctx context.Context, d debian) (string, error) {
+	if o.shell == "" {
+		return "", nil
 	}
-	out, err := output(ctx, "", "apt-cache", "depends", name)
-	if err != nil {
-		return "", missing(err)
-	}
-	if m := depends.FindStringSubmatch(out); m != nil {
-		name = m[1]
-	}
-	if _, err := output(ctx, dir, "apt-get", "download", name); err != nil {
-		return "", missing(err)
-	}
-	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return "", missing(errors.Join(fmt.Errorf("apt-get left %d packages", len(debs)), err))
-	}
-	return debs[0], nil
-}
-
-// output runs a program and returns what it printed.
-func output(ctx context.Context, dir, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	out, err := cmd.Output()
-	if err == nil {
-		return string(out), nil
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-	}
-	return "", fmt.Errorf("%s: %w", name, err)
+	const file = "bin/busybox"
+	root, err := d.unpacked(ctx, o.shell, "", func(root string) error {
+		_, err := os.Stat(filepath.Join(root, file))
+		return err
+	})
+	return filepath.Join(root, file), err
 }

@@ -51,6 +51,7 @@ type options struct {
 	accel    string
 	kernel   string
 	deb      string
+	shell    string
 	cache    string
 	out      string
 	memory   int
@@ -64,7 +65,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.StringVar(&o.accel, "accel", kvm, "kvm, or tcg to emulate the processor, which is slow and needs no /dev/kvm")
 	f.StringVar(&o.kernel, "kernel", "linux-image-cloud-amd64", "Debian package of the kernel, or one that depends on it")
 	f.StringVar(&o.deb, "deb", "", "file of the kernel's package, in place of -kernel's")
-	f.StringVar(&o.cache, "cache", "", "directory to keep the kernel in (default below the user's cache)")
+	f.StringVar(&o.shell, "shell", "busybox-static", "Debian package of the guest's shell and its simple commands; '' is none")
+	f.StringVar(&o.cache, "cache", "", "directory to keep packages in (default below the user's cache)")
 	f.StringVar(&o.out, "out", "bench/out/vm", "directory of the results")
 	f.IntVar(&o.memory, "memory", 4096, "memory of the guest in MiB")
 	f.IntVar(&o.cpus, "cpus", 2, "processors of the guest")
@@ -94,6 +96,17 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	return nil
 }
 
+func (o *options) packagesOfDebian() (debian, error) {
+	if o.cache != "" {
+		return debian{o.cache}, nil
+	}
+	user, err := os.UserCacheDir()
+	if err != nil {
+		return debian{}, fmt.Errorf("packages: %w; -cache names a directory", err)
+	}
+	return debian{filepath.Join(user, "understudy", "vm")}, nil
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	var o options
 	if err := o.parse(args, stderr); err != nil {
@@ -102,7 +115,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := findMachine(o.accel); err != nil {
 		return err
 	}
-	k, err := o.findKernel(ctx)
+	packages, err := o.packagesOfDebian()
+	if err != nil {
+		return err
+	}
+	k, err := o.findKernel(ctx, packages)
+	if err != nil {
+		return err
+	}
+	shell, err := o.findShell(ctx, packages)
 	if err != nil {
 		return err
 	}
@@ -112,7 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 
-	image, err := o.build(ctx, dir, k)
+	image, err := o.build(ctx, dir, k, shell)
 	if err != nil {
 		return err
 	}

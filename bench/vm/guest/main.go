@@ -45,7 +45,7 @@ func run() error {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return fmt.Errorf("%s: %w", plan.File, err)
 	}
-	if err := errors.Join(mountAll(), limits(), loopback(), enableControllers(), load(p.Modules)); err != nil {
+	if err := errors.Join(mountAll(), limits(), loopback(), enableControllers(), load(p.Modules), installShell()); err != nil {
 		return err
 	}
 	var results []plan.Result

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -103,6 +104,18 @@ func load(files []string) error {
 		if err != nil {
 			return fmt.Errorf("module %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// installShell links the shell's commands beside it, where it came along.
+func installShell() error {
+	if _, err := os.Stat(plan.Shell); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	bin := filepath.Dir(plan.Shell)
+	if out, err := exec.Command(plan.Shell, "--install", "-s", bin).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", plan.Shell, err, out)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import "time"
 const (
 	File    = "/vm/plan.json"
 	Modules = "/vm/modules"
+	// Shell is a busybox, if there is one: it is told to install its links.
+	Shell = "/bin/busybox"
 	// Out is brought back to the host, as a tar on the Disk.
 	Out     = "/out"
 	Disk    = "/dev/vda"
