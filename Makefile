@@ -11,7 +11,7 @@ RACE    := $(if $(shell command -v $$($(GO) env CC)),-race)
 # What test-vm runs: packages' tests, and a program with its arguments, under
 # Debian's kernel. docs/VM.md says more.
 VM_PACKAGES ?= ./sentinel
-VM_PROGRAM  ?= ./bench/detect -size 0,64,256 -n 50
+VM_PROGRAM  ?= ./bench/detect -size 0,64,256 -load idle -n 50 -row-limit 15s
 VM_ACCEL    ?= kvm
 VM_FLAGS    ?=
 
