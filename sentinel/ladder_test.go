@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf/btf"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,25 @@ func TestStatusTellsTheRungAndWhy(t *testing.T) {
 	}
 	low := start(t, Options{Source: SourcePidfd}).Status()[0]
 	require.Equal(t, Feature{Name: "death source", InUse: "pidfd", Why: "kernel: not asked for; connector: not asked for"}, low)
+}
+
+// A kernel that has what the best rung needs gets it: no trial is so strict
+// that it turns a good source down.
+func TestTheBestSourceIsNotTurnedDown(t *testing.T) {
+	if !has(unix.CAP_SYS_ADMIN) {
+		t.Skip("kernel events need CAP_BPF and CAP_PERFMON")
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Skip(err)
+	}
+	hook, err := findExitHook(kernel, exitHooks)
+	if err != nil {
+		t.Skip(err)
+	}
+	f := start(t, Options{}).Status()[0]
+	t.Logf("the fence is at %s", hook.name)
+	require.Equal(t, Feature{Name: "death source", InUse: "kernel", Best: true}, f)
 }
 
 // Older kernels have no early tracepoint at the exit, but functions to attach
