@@ -68,6 +68,13 @@ type Binding struct {
 	// Errors counts deaths and failed starts; LastError is the newest.
 	Errors    int
 	LastError string
+	// Segments and their bytes of data that the registry keeps for it.
+	Segments     int
+	SegmentBytes int64
+	// OwnObjects and OwnBytes are shared memory that the active worker made by
+	// itself.
+	OwnObjects int
+	OwnBytes   int64
 }
 
 // AcquireRequest asks for a binding.

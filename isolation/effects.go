@@ -83,6 +83,11 @@ func (m *Manager) command(e *entry, err error) {
 
 // arm prepares the next activation down to the last byte.
 func (m *Manager) arm(e *entry, o output, again bool) {
+	segments, fds, err := m.prepareSegments(e, o.epoch)
+	if err != nil {
+		m.unarmed(e, o, err)
+		return
+	}
 	payload, err := control.Encode(&understudyv1.ToWorker{Message: &understudyv1.ToWorker_Activate{Activate: &understudyv1.Activate{
 		ProcessId: e.ProcessID,
 		Pattern:   e.Pattern,
@@ -91,14 +96,14 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 			Session: e.Key.Session, Level: e.Key.Level.String()},
 		Config:    e.Config,
 		Listeners: []*understudyv1.Listener{{Name: "main", Network: e.endpoint.network, Address: e.endpoint.address}},
+		Segments:  segments,
 	}}})
 	if err != nil {
-		e.failure = fmt.Errorf("%s: activation: %w", e.ProcessID, err)
-		m.apply(e, input{kind: inDeadline})
+		m.unarmed(e, o, fmt.Errorf("%s: activation: %w", e.ProcessID, err))
 		return
 	}
 	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch,
-		Pool: m.keeper.PoolOf(e.Pattern), Payload: payload, Listeners: []int{e.endpoint.socket}}, again))
+		Pool: m.keeper.PoolOf(e.Pattern), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
 }
 
 func (m *Manager) publish(e *entry, reason Reason) {
@@ -162,6 +167,7 @@ func (m *Manager) gone(e *entry) {
 		e.deadline.Stop()
 	}
 	e.endpoint.close()
+	m.segmentsEnded(e)
 	delete(m.bindings, e.ProcessID)
 	delete(m.byID, e.id)
 	m.ended.put(e.ProcessID, e.phase.epoch)
@@ -211,6 +217,7 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 func (m *Manager) Reassert() (missed int) {
 	missed = m.keeper.Reassert()
 	for _, e := range m.bindings {
+		m.rearmLate(e)
 		if e.phase.armed && e.phase.worker != 0 {
 			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.epoch + 1}, true)
 		}

@@ -28,7 +28,8 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	if ev.Dead != 0 && !waited { // else died was called when it began to wait
 		m.died(e, ev)
 	}
-	w := m.keeper.Activated(ev.Worker, e.ProcessID)
+	w := m.keeper.Activated(ev.Worker, e.ProcessID, ev.Epoch)
+	m.segmentsTaken(e, w, ev.Epoch)
 	e.Activated = time.Now()
 	failover := e.phase.everServed
 	if failover {
@@ -148,6 +149,7 @@ func (m *Manager) workerExited(w *pool.Worker, cause string) {
 		}
 		m.dead(e, inExited, w.ID)
 	}
+	m.segmentsLeft(w)
 	m.settle(w)
 }
 

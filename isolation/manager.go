@@ -26,8 +26,10 @@ type Engine interface {
 type Config struct {
 	RuntimeDir   string
 	DefaultLevel Level
-	Pool         pool.Config
-	Event        event.Sink
+	// Segments keeps the bindings' shared memory; nil where no pattern has any.
+	Segments Segments
+	Pool     pool.Config
+	Event    event.Sink
 }
 
 // Bounds on what a launch may carry.
@@ -75,6 +77,7 @@ type entry struct {
 	failure  error     // why the last launch or recovery failed
 	waiting  time.Time // since when it waits for a worker
 	death    int64     // kernel's time of the last death
+	unarmed  *output   // the activation that could not be prepared
 	early    input     // a worker's word that it serves, come before the engine's
 }
 
@@ -264,6 +267,10 @@ func (m *Manager) snapshot(e *entry) Binding {
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		b.Worker, b.Pid = w.Name, w.Pid
 		b.Healthy = b.State == Active && e.phase.serving && w.Healthy
+		b.OwnObjects, b.OwnBytes = m.keeper.OwnObjects(w)
+	}
+	if m.cfg.Segments != nil {
+		b.Segments, b.SegmentBytes = m.cfg.Segments.Usage(e.ProcessID)
 	}
 	return b
 }

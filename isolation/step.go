@@ -47,6 +47,10 @@ const (
 	inRelease
 	// inDisarmed: the engine has forgotten it.
 	inDisarmed
+	// inUnarmed: the plan that was to be armed could not be made.
+	inUnarmed
+	// inArmable: it is worth another try, for worker and epoch.
+	inArmable
 	// inEngineLost: a new engine knows nothing of it yet.
 	inEngineLost
 )
@@ -170,6 +174,19 @@ func step(p phase, in input) (phase, []output) {
 			return gone(p)
 		}
 		return p, []output{{kind: outDrain, worker: p.worker}}
+	case inUnarmed:
+		p.armed = false
+		if p.worker == 0 && p.state != Draining && p.state != Failed {
+			return broken(p)
+		}
+		return p, nil
+	case inArmable:
+		if in.worker == 0 || in.worker != p.worker || in.epoch != p.epoch+1 || p.armed ||
+			p.state == Draining || p.state == Failed {
+			return p, nil
+		}
+		p.armed = true
+		return p, []output{{kind: outArm, worker: in.worker, epoch: in.epoch}}
 	case inEngineLost:
 		return rearm(p)
 	}

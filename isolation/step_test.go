@@ -44,7 +44,10 @@ func TestBindingAgainstEngine(t *testing.T) {
 		var p phase
 		lastArmed := uint64(0)
 		deadline, waiters := false, 0
-		feed := func(in input) {
+		full := false       // no room for the segments of a plan
+		var unarmed *output // the plan that failed for it
+		var feed func(input)
+		feed = func(in input) {
 			before := p
 			var outs []output
 			p, outs = step(p, in)
@@ -57,6 +60,12 @@ func TestBindingAgainstEngine(t *testing.T) {
 			for _, o := range outs {
 				switch o.kind {
 				case outArm:
+					if full {
+						failed := o
+						unarmed = &failed
+						feed(input{kind: inUnarmed})
+						continue
+					}
 					if g.plan != nil {
 						t.Fatalf("armed twice: %+v over %+v", o, *g.plan)
 					}
@@ -130,6 +139,14 @@ func TestBindingAgainstEngine(t *testing.T) {
 				if deadline {
 					deadline = false
 					feed(input{kind: inDeadline})
+				}
+			},
+			"shared memory is full": func(*rapid.T) { full = true },
+			"there is room again": func(*rapid.T) {
+				full = false
+				if o := unarmed; o != nil {
+					unarmed = nil
+					feed(input{kind: inArmable, worker: o.worker, epoch: o.epoch})
 				}
 			},
 			"release": func(t *rapid.T) {

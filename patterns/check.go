@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/strictyaml"
+	"understudy/shmregistry"
 )
 
 var (
@@ -54,6 +55,9 @@ func (m *Manifest) complete(src *strictyaml.Source) error {
 	}
 	if size > maxConfig {
 		return src.Errorf("config", "is %d bytes, at most %d are allowed", size, maxConfig)
+	}
+	if err := shmregistry.ValidateAll(m.Segments); err != nil {
+		return src.Errorf("segments", "%v", err)
 	}
 	program, err := findProgram(m.Dir, m.Program)
 	if err != nil {

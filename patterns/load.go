@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"understudy/internal/strictyaml"
+	"understudy/shmregistry"
+	"understudy/shmregistry/leak"
 )
 
 // Load reads and checks one manifest. The error is one line that names the
@@ -61,14 +63,23 @@ func Discover(dir string) (good []*Manifest, bad []error) {
 
 func (m *Manifest) fields() strictyaml.Fields {
 	return strictyaml.Fields{
-		"name":          strictyaml.String(&m.Name),
-		"program":       strictyaml.String(&m.Program),
-		"args":          strictyaml.Strings(&m.Args),
-		"contract":      strictyaml.OneOf(&m.Contract, "sdk", "env"),
-		"isolation":     strictyaml.OneOf(&m.Isolation, "none", "namespace", "session"),
-		"listen":        strictyaml.OneOf(&m.Listen, "unix", "tcp"),
-		"environment":   strictyaml.StringMap(&m.Environment, checkVariable),
-		"heir":          strictyaml.Bool(&m.Heir),
+		"name":        strictyaml.String(&m.Name),
+		"program":     strictyaml.String(&m.Program),
+		"args":        strictyaml.Strings(&m.Args),
+		"contract":    strictyaml.OneOf(&m.Contract, "sdk", "env"),
+		"isolation":   strictyaml.OneOf(&m.Isolation, "none", "namespace", "session"),
+		"listen":      strictyaml.OneOf(&m.Listen, "unix", "tcp"),
+		"environment": strictyaml.StringMap(&m.Environment, checkVariable),
+		"heir":        strictyaml.Bool(&m.Heir),
+		"adopt":       strictyaml.OneOf(&m.Adopt, leak.Never, leak.Report, leak.Remove),
+		"segments": strictyaml.List(&m.Segments, shmregistry.MaxSpecs, func(s *shmregistry.Spec) strictyaml.Fields {
+			return strictyaml.Fields{
+				"name":     strictyaml.String(&s.Name),
+				"size":     strictyaml.Bytes(&s.Size),
+				"on_death": strictyaml.OneOf(&s.OnDeath, shmregistry.Handover, shmregistry.Unlink),
+				"named":    strictyaml.Bool(&s.Named),
+			}
+		}),
 		"config":        strictyaml.StringMap(&m.Config, nil),
 		"start_timeout": strictyaml.Duration(&m.StartTimeout, minStartTimeout, maxStartTimeout),
 		"grace_period":  strictyaml.Duration(&m.GracePeriod, 0, maxGracePeriod),

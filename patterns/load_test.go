@@ -12,6 +12,8 @@ import (
 	"go.uber.org/goleak"
 
 	"understudy/patterns"
+	"understudy/shmregistry"
+	"understudy/shmregistry/leak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,7 +38,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	dir := filepath.Dir(file)
 	require.Equal(t, &patterns.Manifest{
 		Name: "echo", Dir: dir, File: file, Program: filepath.Join(dir, "run"),
-		Contract: "sdk", Listen: "unix", Heir: true,
+		Contract: "sdk", Listen: "unix", Heir: true, Adopt: leak.Report,
 		Environment: map[string]string{}, Config: map[string]string{},
 		Spares:       patterns.Spares{Min: 1, Max: 2},
 		StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
@@ -94,7 +96,16 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 		{"upper-case name", "name: Echo\nprogram: ./run\n", `:1: name: "Echo" must be a lower-case letter, then up to 62 of a-z, 0-9, _ and -`},
 		{"name with a slash", "name: ../echo\nprogram: ./run\n", `:1: name: "../echo" must be a lower-case letter, then up to 62 of a-z, 0-9, _ and -`},
 		{"name is a number", "name: 5\nprogram: ./run\n", `:1: name: must be a string, not "5"`},
-		{"unknown field", head + "spare: 2\n", ":3: spare: unknown field; known are args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, spares, start_timeout"},
+		{"unknown field", head + "spare: 2\n", ":3: spare: unknown field; known are adopt, args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, segments, spares, start_timeout"},
+		{"segment without a size", head + "segments:\n  - {name: state, on_death: handover}\n", `:3: segments: bad segment "state": a size of 0 bytes, expected 1 or more`},
+		{"segment of a negative size", head + "segments: [{name: state, size: -1KiB, on_death: handover}]\n", `:3: segments: bad segment "state": a size of -1024 bytes, expected 1 or more`},
+		{"segment beyond all bounds", head + "segments: [{name: state, size: 99999999999GiB, on_death: handover}]\n", `:3: segments.[0].size: "99999999999GiB" is not a size such as 64MiB`},
+		{"segment with a path", head + "segments: [{name: a/b, size: 1, on_death: handover}]\n", `:3: segments: bad segment "a/b": '/' in its name, expected a-z, 0-9, _ and - only`},
+		{"segment with a long name", head + "segments: [{name: " + strings.Repeat("a", 300) + ", size: 1, on_death: handover}]\n", `:3: segments: bad segment "aaaaaaaaaaaaaaaa"…: a name of 300 bytes, expected at most 64`},
+		{"segments of one name", head + "segments: [{name: a, size: 1, on_death: handover}, {name: a, size: 1, on_death: unlink}]\n", `:3: segments: bad segment: two have the name "a"`},
+		{"segment policy", head + "segments:\n  - {name: a, size: 1, on_death: keep}\n", `:4: segments.[0].on_death: "keep" is none of handover, unlink`},
+		{"no list of segments", head + "segments: state\n", `:3: segments: must be a list of mappings, not "state"`},
+		{"what to adopt", head + "adopt: always\n", `:3: adopt: "always" is none of never, report, remove`},
 		{"unknown field below", head + "spares:\n  minimum: 2\n", ":4: spares.minimum: unknown field; known are max, min"},
 		{"field twice", head + "name: echo\n", ":3: name: given twice, first in line 1"},
 		{"merge key", head + "spares:\n  <<: {min: 1}\n", ":4: spares.<<: unknown field; known are max, min"},
@@ -140,7 +151,7 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 		{"probe too often", head + "probe: {interval: 1us}\n", ":3: probe.interval: 1µs is not 0 and less than 10ms"},
 		{"crash budget", head + "crash_budget: {max: -5}\n", ":3: crash_budget.max: -5 is not between 0 and 10000"},
 		{"long value", head + "listen: " + strings.Repeat("x", 300) + "\n", `:3: listen: "` + strings.Repeat("x", 64) + `" (300 bytes) is none of unix, tcp`},
-		{"strange field name", head + "\"a\\nb\": 1\n", `:3: "a\nb": unknown field; known are args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, spares, start_timeout`},
+		{"strange field name", head + "\"a\\nb\": 1\n", `:3: "a\nb": unknown field; known are adopt, args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, segments, spares, start_timeout`},
 		{"mapping as a field name", head + "{a: b}: 1\n", ":3: a field name must be a plain word"},
 		{"too large", "# " + strings.Repeat("x", 256<<10), ": is larger than 262144 bytes"},
 	}
@@ -237,4 +248,20 @@ func ExampleLoad() {
 	}
 	fmt.Println(m.Name, m.Spares.Min, m.Listen, m.StartTimeout)
 	// Output: greeter 2 unix 10s
+}
+
+func TestLoadReadsSegments(t *testing.T) {
+	m, err := patterns.Load(pattern(t, `name: echo
+program: ./run
+adopt: remove
+segments:
+  - {name: state, size: 64MiB, on_death: handover}
+  - {name: ring, size: 4096, on_death: unlink, named: true}
+`))
+	require.NoError(t, err)
+	require.Equal(t, leak.Remove, m.Adopt)
+	require.Equal(t, []shmregistry.Spec{
+		{Name: "state", Size: 64 << 20, OnDeath: shmregistry.Handover},
+		{Name: "ring", Size: 4096, OnDeath: shmregistry.Unlink, Named: true},
+	}, m.Segments)
 }

@@ -3,7 +3,12 @@
 // the pattern programs that come with the project.
 package patterns
 
-import "time"
+import (
+	"time"
+
+	"understudy/shmregistry"
+	"understudy/shmregistry/leak"
+)
 
 // ManifestName is the name of the manifest in a pattern's folder.
 const ManifestName = "manifest.yaml"
@@ -39,6 +44,11 @@ type Manifest struct {
 	GracePeriod time.Duration
 	Probe       Probe
 	CrashBudget CrashBudget
+	// Segments are the shared memory that an active worker gets.
+	Segments []shmregistry.Spec
+	// Adopt is what becomes of shared memory that workers made themselves and
+	// left behind.
+	Adopt leak.Mode
 	// Heir: workers that can start an heir may (package worker/heir).
 	Heir bool
 }
@@ -73,6 +83,7 @@ func defaults() *Manifest {
 		Contract:     "sdk",
 		Listen:       "unix",
 		Heir:         true,
+		Adopt:        leak.Report,
 		Environment:  map[string]string{},
 		Config:       map[string]string{},
 		Spares:       Spares{Min: 1, Max: maxUnset},

@@ -94,6 +94,9 @@ func (k *Keeper) exited(w *Worker) {
 		w.log.Error("cannot reap worker", "error", err)
 	}
 	w.status = &status
+	if k.cfg.Leaks != nil {
+		k.cfg.Leaks.Ended(w.Pid)
+	}
 	w.stopTimers()
 	delete(k.byPid, w.Pid)
 	k.settleHeir(w)

@@ -15,6 +15,7 @@ import (
 	"understudy/internal/event"
 	"understudy/patterns"
 	"understudy/sentinel"
+	"understudy/shmregistry/leak"
 	"understudy/takeover"
 )
 
@@ -54,6 +55,16 @@ type Config struct {
 	// BackoffMin and BackoffMax bound the wait after a failed start.
 	BackoffMin, BackoffMax time.Duration
 	Log                    *slog.Logger
+	// Leaks looks after shared memory that workers make themselves; nil where
+	// nobody does.
+	Leaks Leaks
+}
+
+// Leaks is what the keeper needs of *leak.Finder.
+type Leaks interface {
+	Watch(pid int, mode leak.Mode)
+	Ended(pid int)
+	Usage(pid int) (objects int, bytes int64)
 }
 
 // Keeper holds the workers of every pattern. Its methods are for the loop only.
@@ -135,14 +146,14 @@ func (k *Keeper) Demand(pattern string, n int) {
 // LastFailure is the newest failed start of a pattern, nil after a good one.
 func (k *Keeper) LastFailure(pattern string) error { return k.pools[pattern].failure }
 
-// Activated notes that the engine gave a worker to a binding. It returns nil
+// Activated notes that the engine gave a worker to a binding, at an epoch. It returns nil
 // where the worker is gone already.
-func (k *Keeper) Activated(id takeover.WorkerID, processID string) *Worker {
+func (k *Keeper) Activated(id takeover.WorkerID, processID string, epoch uint64) *Worker {
 	w := k.workers[id]
 	if w == nil || !w.alive() {
 		return nil
 	}
-	w.ProcessID = processID
+	w.ProcessID, w.Epoch = processID, epoch
 	w.log = w.log.With("process_id", processID)
 	k.move(w, Active)
 	w.pool.backoff.Reset()
@@ -170,6 +181,15 @@ func (k *Keeper) Stats() []Stats {
 		out = append(out, s)
 	}
 	return out
+}
+
+// OwnObjects is the shared memory that a worker made itself, as far as it is
+// known: how many objects, and their bytes.
+func (k *Keeper) OwnObjects(w *Worker) (objects int, bytes int64) {
+	if k.cfg.Leaks == nil {
+		return 0, 0
+	}
+	return k.cfg.Leaks.Usage(w.Pid)
 }
 
 // DroppedLines counts the lines of output that were not logged.

@@ -43,6 +43,9 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 	w.Pid, w.pidfd, w.fence, w.raw = proc.pid, proc.pidfd, proc.fence, proc.control
 	w.log = w.log.With("pid", w.Pid)
 	k.byPid[w.Pid] = w
+	if k.cfg.Leaks != nil {
+		k.cfg.Leaks.Watch(w.Pid, w.pool.manifest.Adopt)
+	}
 	k.move(w, Warming)
 	w.output = captureOutput(w.log, &k.droppedLines, proc.stdout, proc.stderr)
 	if w.control, err = control.NewConn(w.raw); err != nil {

@@ -47,6 +47,8 @@ type Worker struct {
 	Healthy bool
 	// ProcessID is the binding that an active worker serves, for log lines.
 	ProcessID string
+	// Epoch is the one it was activated for, 0 before.
+	Epoch uint64
 
 	pool    *patternPool
 	log     *slog.Logger

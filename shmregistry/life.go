@@ -69,18 +69,8 @@ func check(name string, specs []Spec) error {
 	if name == "" || !utf8.ValidString(name) {
 		return fmt.Errorf("%w: %.80q is no binding", ErrSpec, name)
 	}
-	if len(specs) > MaxSpecs {
-		return fmt.Errorf("%w: %d segments of %s, expected at most %d", ErrSpec, len(specs), name, MaxSpecs)
-	}
-	for i, spec := range specs {
-		if err := spec.Validate(); err != nil {
-			return fmt.Errorf("segments of %s: %w", name, err)
-		}
-		for _, other := range specs[:i] {
-			if other.Name == spec.Name {
-				return fmt.Errorf("segments of %s: %w: two have the name %q", name, ErrSpec, spec.Name)
-			}
-		}
+	if err := ValidateAll(specs); err != nil {
+		return fmt.Errorf("segments of %s: %w", name, err)
 	}
 	return nil
 }

@@ -51,6 +51,25 @@ func (s Spec) Validate() error {
 	return nil
 }
 
+// ValidateAll says what is wrong with the declarations of one binding, as
+// [ErrSpec].
+func ValidateAll(specs []Spec) error {
+	if len(specs) > MaxSpecs {
+		return fmt.Errorf("%w: %d segments, expected at most %d", ErrSpec, len(specs), MaxSpecs)
+	}
+	for i, spec := range specs {
+		if err := spec.Validate(); err != nil {
+			return err
+		}
+		for _, other := range specs[:i] {
+			if other.Name == spec.Name {
+				return fmt.Errorf("%w: two have the name %q", ErrSpec, spec.Name)
+			}
+		}
+	}
+	return nil
+}
+
 func validName(name string) error {
 	switch {
 	case name == "":

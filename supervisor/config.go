@@ -11,6 +11,7 @@ import (
 
 	"understudy/isolation"
 	"understudy/sentinel"
+	"understudy/shmregistry"
 )
 
 // Config is what a supervisor is told once. Start from DefaultConfig.
@@ -28,7 +29,9 @@ type Config struct {
 	// StateDir holds what must outlive a reboot. Absolute.
 	StateDir       string
 	ProcessManager ProcessManager
-	Sentinel       Sentinel
+	// Segments bounds the shared memory of bindings; 0 takes the default.
+	Segments shmregistry.Limits
+	Sentinel Sentinel
 	// MetricsPort serves /metrics, and HealthPort /healthz and /readyz, on
 	// 127.0.0.1; 0 takes a free port, -1 turns the server off.
 	MetricsPort int
@@ -153,6 +156,9 @@ func (c Config) Validate() error {
 		checkPeriod("process_manager.backoff_period.min", pm.BackoffPeriod.Min, minWait, maxWait),
 		checkPeriod("process_manager.backoff_period.max", pm.BackoffPeriod.Max, pm.BackoffPeriod.Min, maxWait),
 		checkStarts(pm.MaxConcurrentStarts),
+		checkSize("segments.per_segment", c.Segments.Segment),
+		checkSize("segments.per_binding", c.Segments.Binding),
+		checkSize("segments.total", c.Segments.Total),
 		checkSource(c.Sentinel.Source),
 		checkPort("metrics.port", c.MetricsPort, -1),
 		checkPort("health.port", c.HealthPort, -1),
@@ -230,6 +236,13 @@ func checkSource(name string) error {
 func checkPeriod(field string, d, low, high time.Duration) error {
 	if d < low || d > high {
 		return wrong(field, "%v is not between %v and %v", d, low, high)
+	}
+	return nil
+}
+
+func checkSize(field string, bytes int64) error {
+	if bytes < 0 {
+		return wrong(field, "%d bytes is less than 0", bytes)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 //	    resync_interval: 30s
 //	    backoff_period: {min: 100ms, max: 30s}   # or the minimum alone
 //	    max_concurrent_starts: 4
+//	  segments: {per_segment: 1GiB, per_binding: 4GiB, total: 8GiB}
 //	  sentinel: {realtime: true, source: auto}
 //	  metrics: {port: 9982}
 //	  health: {port: 9983}
@@ -75,6 +76,11 @@ func (c *Config) launcherFields() strictyaml.Fields {
 			"resync_interval":       durationField(&pm.ResyncInterval),
 			"backoff_period":        backoffField(&pm.BackoffPeriod),
 			"max_concurrent_starts": strictyaml.Int(&pm.MaxConcurrentStarts, 1, maxStarts),
+		}),
+		"segments": strictyaml.Mapping(strictyaml.Fields{
+			"per_segment": strictyaml.Bytes(&c.Segments.Segment),
+			"per_binding": strictyaml.Bytes(&c.Segments.Binding),
+			"total":       strictyaml.Bytes(&c.Segments.Total),
 		}),
 	}
 }

@@ -30,7 +30,7 @@ func (c core) Status() *understudyv1.SupervisorStatus {
 		st.Standbys += int32(p.Standby)
 		st.Workers += int32(p.Standby + p.Starting + p.Active + p.Draining)
 	}
-	for _, f := range s.currentFeatures() {
+	for _, f := range append(s.currentFeatures(), s.leakFeature()) {
 		st.Features = append(st.Features, &understudyv1.Feature{Name: f.Name, InUse: f.InUse, Best: f.Best, Why: f.Why})
 	}
 	return st

@@ -23,6 +23,7 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 		if s.loop.post(func() { s.reconcileOnce(); close(done) }) != nil {
 			return
 		}
+		s.reconcileSegments()
 		select {
 		case <-done:
 		case <-s.loop.ended:

@@ -23,6 +23,8 @@ import (
 	"understudy/patterns"
 	"understudy/pool"
 	"understudy/sentinel"
+	"understudy/shmregistry"
+	"understudy/shmregistry/leak"
 	"understudy/takeover"
 )
 
@@ -36,6 +38,9 @@ type Supervisor struct {
 	begun   time.Time
 	ready   chan struct{}
 	addrs   Addrs
+
+	segments *shmregistry.Registry
+	leaks    *leak.Finder // nil where it cannot look
 
 	features atomic.Pointer[[]sentinel.Feature]
 	repairs  atomic.Uint64
@@ -81,6 +86,13 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir), 0o700); err != nil {
 		return err
 	}
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.segments.Close()) }()
+	if s.leaks = s.openLeaks(); s.leaks != nil {
+		defer s.leaks.Close()
+	}
 	good, bad := patterns.Discover(s.cfg.PatternsDir)
 	for _, err := range bad {
 		s.log.Error("pattern is left out", "error", err)
@@ -105,7 +117,9 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		RuntimeDir:   s.cfg.RuntimeDir,
 		DefaultLevel: s.cfg.DefaultIsolation,
 		Event:        s.events,
+		Segments:     s.segments,
 		Pool: pool.Config{
+			Leaks:               s.leakWatch(),
 			MaxConcurrentStarts: s.cfg.ProcessManager.MaxConcurrentStarts,
 			BackoffMin:          s.cfg.ProcessManager.BackoffPeriod.Min,
 			BackoffMax:          s.cfg.ProcessManager.BackoffPeriod.Max,
@@ -142,6 +156,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		Pools:           s.manager.Pools,
 		Bindings:        s.manager.List,
 		Features:        s.currentFeatures,
+		Segments:        s.segments.Totals,
 		DroppedEvents:   s.hub.Dropped,
 		DroppedLogLines: s.manager.Keeper().DroppedLines,
 	})

@@ -22,9 +22,9 @@ type Plan struct {
 	Guard WorkerID
 	Epoch uint64
 	Pool  PoolID
-	// Payload is the encoded activation, Listeners what goes beside it.
-	Payload   []byte
-	Listeners []int
+	// Payload is the encoded activation, Descriptors what goes beside it.
+	Payload     []byte
+	Descriptors []int
 }
 
 // Client is the supervisor's end of an engine. Its methods are for one
@@ -113,7 +113,7 @@ func (c *Client) Withdraw(w WorkerID) error {
 }
 
 // Arm prepares the next activation of a binding: when guard dies (or now, with
-// guard 0), a standby of p gets payload and the listeners, which are
+// guard 0), a standby of p gets payload and the descriptors, which are
 // duplicated. epoch must be above every epoch that was activated for b. again
 // is as with Offer.
 func (c *Client) Arm(p Plan, again bool) error {
@@ -121,7 +121,7 @@ func (c *Client) Arm(p Plan, again bool) error {
 	if again {
 		o = opRearm
 	}
-	return c.send(command{op: o, binding: p.Binding, worker: p.Guard, epoch: p.Epoch, pool: p.Pool, payload: p.Payload}, p.Listeners)
+	return c.send(command{op: o, binding: p.Binding, worker: p.Guard, epoch: p.Epoch, pool: p.Pool, payload: p.Payload}, p.Descriptors)
 }
 
 // Disarm forgets a binding; the event Disarmed comes after every Activated of

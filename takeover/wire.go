@@ -3,6 +3,8 @@ package takeover
 import (
 	"encoding/binary"
 	"fmt"
+
+	"understudy/internal/control"
 )
 
 // op is a command's kind.
@@ -12,7 +14,7 @@ const (
 	opWatch    op = iota + 1 // worker, pid; fds: pidfd, control socket, fence eventfd
 	opOffer                  // worker, pool
 	opWithdraw               // worker
-	opArm                    // binding, guard in worker, epoch, pool; payload; fds: listeners
+	opArm                    // binding, guard in worker, epoch, pool; payload; fds: listeners, segments
 	opDisarm                 // binding
 	opCondemn                // worker
 	opForget                 // worker
@@ -38,8 +40,9 @@ const commandHeader = 1 + 8 + 8 + 8 + 4 + 4
 // maxCommand bounds a command datagram: a control message and the header.
 const maxCommand = 64<<10 + commandHeader
 
-// maxFDs bounds the descriptors beside one command: 16 listeners are plenty.
-const maxFDs = 16
+// maxFDs bounds the descriptors beside one command: what a control message can
+// carry.
+const maxFDs = control.MaxFDs
 
 func (c *command) append(b []byte) []byte {
 	b = append(b, byte(c.op))

@@ -143,8 +143,9 @@ func TestPythonByHand(t *testing.T) {
 	}
 	text, err := os.ReadFile("../docs/PROTOCOL.md")
 	require.NoError(t, err)
-	program := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(text)
-	require.NotNil(t, program)
+	programs := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllSubmatch(text, -1)
+	require.NotEmpty(t, programs)
+	program := programs[len(programs)-1]
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, "-B", "-c", string(program[1]))

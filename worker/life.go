@@ -118,10 +118,9 @@ func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	a := newAssignment(m, l.link.conn)
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
-	var err error
 	l.announcement.sent = make(chan struct{})
 	announce := func() { l.announcement.begin(func() { l.link.send(active) }) }
-	if a.Listeners, err = listen(m, fds, l.heir, announce); err != nil {
+	if err := a.endow(m, fds, l.heir, announce); err != nil {
 		return fmt.Errorf("activate %s: %w", a.ProcessID, err)
 	}
 	l.assignment = a

@@ -1,13 +1,12 @@
 package worker
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"sync"
 
-	"understudy/internal/control"
-	understudyv1 "understudy/proto/understudy/v1"
+	"golang.org/x/sys/unix"
+
 	"understudy/worker/heir"
 )
 
@@ -30,35 +29,15 @@ func (l *listener) Accept() (net.Conn, error) {
 	return track(c, l.heir), nil
 }
 
-// listen makes the listeners of an activation out of its descriptors, all of
-// which are used up. begin is called at the first Accept of the first one.
-func listen(m *understudyv1.Activate, fds []int, h *heir.Heir, begin func()) (ls []net.Listener, err error) {
-	defer func() {
-		closeAll(fds)
-		if err != nil {
-			closeListeners(ls)
-		}
-	}()
-	if len(m.Listeners) == 0 {
-		return nil, fmt.Errorf("%w: activation without a listener", control.ErrMalformed)
+// listenerOf makes a listener of a duplicate of fd.
+func listenerOf(fd int, name string) (net.Listener, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
 	}
-	if want := len(m.Listeners) + len(m.Segments); len(fds) != want {
-		return nil, fmt.Errorf("%w: activation with %d descriptors instead of %d", control.ErrMalformed, len(fds), want)
-	}
-	for i, described := range m.Listeners {
-		f := os.NewFile(uintptr(fds[0]), described.Name)
-		fds = fds[1:]
-		l, err := net.FileListener(f) // a duplicate
-		f.Close()
-		if err != nil {
-			return ls, fmt.Errorf("listener %q: %w", described.Name, err)
-		}
-		if i > 0 {
-			begin = func() {}
-		}
-		ls = append(ls, &listener{Listener: l, heir: h, begin: begin})
-	}
-	return ls, nil
+	f := os.NewFile(uintptr(dup), name)
+	defer f.Close()
+	return net.FileListener(f)
 }
 
 // closeListeners leaves the sockets to whoever else has them: the supervisor,

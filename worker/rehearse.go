@@ -56,11 +56,10 @@ func rehearse(h *heir.Heir, log *slog.Logger) error {
 		return err
 	}
 	a := newAssignment(m.GetActivate(), self)
-	a.Listeners, err = listen(m.GetActivate(), fds, h, func() {
+	if err := a.endow(m.GetActivate(), fds, h, func() {
 		(&link{conn: self, log: log}).send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 			Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}})
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	defer closeListeners(a.Listeners)

@@ -15,6 +15,7 @@ import (
 
 	"understudy/internal/control"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/shmregistry/segment"
 )
 
 // Pattern is what a pattern program does. Only Serve is required.
@@ -47,6 +48,9 @@ type Assignment struct {
 	// endpoint is the first. The supervisor learns that the worker is active
 	// when Accept is called on that one.
 	Listeners []net.Listener
+	// Segments are the manifest's shared-memory segments by name, taken for
+	// this epoch: whoever had them before cannot commit to them any more.
+	Segments map[string]*segment.Segment
 
 	grace   atomic.Int64
 	control *control.Conn

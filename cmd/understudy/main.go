@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long an answer may take; 0 is for ever")
 	f.BoolVar(&c.json, "json", false, "print JSON; streams print one object a line")
 	root.AddCommand(c.launchCommand(), c.listCommand(), c.statusCommand(), c.terminateCommand(), c.poolsCommand(),
-		c.watchCommand(), c.eventsCommand(), c.validateCommand(), c.killCommand())
+		c.watchCommand(), c.eventsCommand(), c.validateCommand(), c.killCommand(), c.shmCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -68,6 +68,8 @@ func (c *cli) printBinding(b *understudyv1.Binding, now time.Time) error {
 		{"restarts", fmt.Sprint(b.GetRestartCount())},
 		{"errors", fmt.Sprint(b.GetErrorCount())},
 		{"last error", b.GetLastError()},
+		{"segments", held(int(b.GetSegments()), b.GetSegmentBytes())},
+		{"own shared memory", held(int(b.GetOwnObjects()), b.GetOwnBytes())},
 		{"config", strings.Join(config, " ")},
 	}...)
 }

@@ -74,6 +74,10 @@ func bindingMessage(b isolation.Binding) *understudyv1.Binding {
 		ErrorCount:   int32(b.Errors),
 		LastError:    shorten(b.LastError),
 		Config:       b.Config,
+		Segments:     int32(b.Segments),
+		SegmentBytes: uint64(b.SegmentBytes),
+		OwnObjects:   int32(b.OwnObjects),
+		OwnBytes:     uint64(b.OwnBytes),
 	}
 }
 

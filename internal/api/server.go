@@ -6,6 +6,7 @@
 //	server.go      the server and its bounds
 //	launcher.go    the launcher's service
 //	supervisor.go  the supervisor's service
+//	segments.go    its shared memory
 //	status.go      errors to status codes
 //	messages.go    bindings, routes, events and pools to messages
 package api
@@ -37,10 +38,11 @@ import (
 	"understudy/pool"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/shmregistry"
 )
 
-// Core does what the services are asked for. All of *isolation.Manager's
-// methods but Status, whose errors stand there.
+// Core does what the services are asked for: methods of *isolation.Manager,
+// whose errors stand there, of *shmregistry.Registry, and Status.
 type Core interface {
 	Acquire(ctx context.Context, r isolation.AcquireRequest) (isolation.Binding, error)
 	Release(ctx context.Context, processID string, o isolation.ReleaseOptions) error
@@ -50,6 +52,8 @@ type Core interface {
 	Signal(ctx context.Context, processID string, sig unix.Signal) (pid int, err error)
 	Pools() []pool.Stats
 	Status() *understudyv1.SupervisorStatus
+	Segments(processID string) []shmregistry.Entry
+	SweepSegments(dryRun bool) ([]shmregistry.Entry, error)
 }
 
 // Options says where the API is served.

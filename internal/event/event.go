@@ -20,6 +20,7 @@ const (
 	BindingFailed  Kind = "binding_failed"
 	Terminated     Kind = "terminated"
 	Repaired       Kind = "repaired"
+	SharedMemory   Kind = "shared_memory"
 	SentinelExited Kind = "sentinel_exited"
 )
 

@@ -15,14 +15,17 @@ import (
 	"understudy/isolation"
 	"understudy/pool"
 	"understudy/sentinel"
+	"understudy/shmregistry"
 )
 
 func sources() Sources {
 	return Sources{
 		Pools: func() []pool.Stats { return []pool.Stats{{Pattern: "echo", Standby: 2, Active: 3}} },
 		Bindings: func() []isolation.Binding {
-			return []isolation.Binding{{State: isolation.Active}, {State: isolation.Failed}}
+			return []isolation.Binding{{ProcessID: "ns:acme:echo", State: isolation.Active, Segments: 2, SegmentBytes: 4096,
+				OwnObjects: 1, OwnBytes: 512}, {State: isolation.Failed}}
 		},
+		Segments: func() shmregistry.Totals { return shmregistry.Totals{Made: 7, Repaired: 8} },
 		Features: func() []sentinel.Feature {
 			return []sentinel.Feature{{Name: "death source", InUse: "kernel", Best: true}, {Name: "real-time priority", InUse: "none"}}
 		},
@@ -81,6 +84,12 @@ func TestMetricsPage(t *testing.T) {
 		`understudy_bindings{state="active"} 1`,
 		`understudy_bindings{state="failed"} 1`,
 		`understudy_bindings{state="recovering"} 0`,
+		`understudy_binding_segments{process_id="ns:acme:echo"} 2`,
+		`understudy_binding_segment_bytes{process_id="ns:acme:echo"} 4096`,
+		`understudy_binding_own_shared_objects{process_id="ns:acme:echo"} 1`,
+		`understudy_binding_own_shared_bytes{process_id="ns:acme:echo"} 512`,
+		`understudy_segments_made_total 7`,
+		`understudy_segment_trouble_total{what="repaired"} 8`,
 		`understudy_dropped_events_total 5`,
 		`understudy_dropped_log_lines_total 6`,
 		`understudy_reconcile_repairs_total 1`,

@@ -10,6 +10,7 @@ import (
 	"understudy/isolation"
 	"understudy/pool"
 	"understudy/sentinel"
+	"understudy/shmregistry"
 )
 
 // Sources are asked at every scrape. All may be called from any goroutine.
@@ -17,6 +18,7 @@ type Sources struct {
 	Pools    func() []pool.Stats
 	Bindings func() []isolation.Binding
 	Features func() []sentinel.Feature
+	Segments func() shmregistry.Totals
 	// DroppedEvents and DroppedLogLines count since the start.
 	DroppedEvents   func() uint64
 	DroppedLogLines func() int64

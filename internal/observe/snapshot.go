@@ -14,6 +14,10 @@ type snapshot struct {
 	events   *prometheus.Desc
 	logLines *prometheus.Desc
 	features *prometheus.Desc
+	// Shared memory: of each binding, of all, and what went wrong.
+	bindingSegments, bindingBytes *prometheus.Desc
+	ownObjects, ownBytes          *prometheus.Desc
+	segmentsMade, segmentTrouble  *prometheus.Desc
 }
 
 func newSnapshot(sources Sources) *snapshot {
@@ -21,18 +25,25 @@ func newSnapshot(sources Sources) *snapshot {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &snapshot{
-		sources:  sources,
-		workers:  desc("workers", "Workers now, by pattern and state.", "pattern", "state"),
-		bindings: desc("bindings", "Bindings now, by state.", "state"),
-		events:   desc("dropped_events_total", "Events that slow subscribers lost."),
-		logLines: desc("dropped_log_lines_total", "Lines of workers' output that were not logged."),
-		features: desc("feature_in_use", "1 where the best form of a kernel feature is in use, 0 where a fallback is.", "name", "in_use"),
+		sources:         sources,
+		workers:         desc("workers", "Workers now, by pattern and state.", "pattern", "state"),
+		bindings:        desc("bindings", "Bindings now, by state.", "state"),
+		events:          desc("dropped_events_total", "Events that slow subscribers lost."),
+		logLines:        desc("dropped_log_lines_total", "Lines of workers' output that were not logged."),
+		features:        desc("feature_in_use", "1 where the best form of a kernel feature is in use, 0 where a fallback is.", "name", "in_use"),
+		bindingSegments: desc("binding_segments", "Shared-memory segments of a binding.", "process_id"),
+		bindingBytes:    desc("binding_segment_bytes", "Bytes of data in the segments of a binding.", "process_id"),
+		ownObjects:      desc("binding_own_shared_objects", "Shared-memory objects that the active worker made itself.", "process_id"),
+		ownBytes:        desc("binding_own_shared_bytes", "Bytes of shared memory that the active worker made itself.", "process_id"),
+		segmentsMade:    desc("segments_made_total", "Segments made."),
+		segmentTrouble:  desc("segment_trouble_total", "What the segment registry had to deal with. All 0 in a healthy run.", "what"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features} {
+	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features, s.bindingSegments,
+		s.bindingBytes, s.ownObjects, s.ownBytes, s.segmentsMade, s.segmentTrouble} {
 		out <- d
 	}
 }
@@ -42,8 +53,8 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	counter := func(d *prometheus.Desc, v float64) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v)
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
 	for _, p := range s.sources.Pools() {
 		gauge(s.workers, float64(p.Starting), p.Pattern, "starting")
@@ -57,6 +68,14 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 		if b.State < isolation.Gone {
 			count[b.State]++
 		}
+		if b.Segments > 0 {
+			gauge(s.bindingSegments, float64(b.Segments), b.ProcessID)
+			gauge(s.bindingBytes, float64(b.SegmentBytes), b.ProcessID)
+		}
+		if b.OwnObjects > 0 {
+			gauge(s.ownObjects, float64(b.OwnObjects), b.ProcessID)
+			gauge(s.ownBytes, float64(b.OwnBytes), b.ProcessID)
+		}
 	}
 	for state, n := range count {
 		gauge(s.bindings, float64(n), isolation.State(state).String())
@@ -67,6 +86,12 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 			best = 1
 		}
 		gauge(s.features, best, f.Name, f.InUse)
+	}
+	t := s.sources.Segments()
+	counter(s.segmentsMade, float64(t.Made))
+	for what, n := range map[string]int64{"write_failed": t.WriteFailures, "repaired": t.Repaired, "damaged": t.Damaged,
+		"lost": t.Lost, "name_lost": t.NamesLost, "foreign": t.Foreign, "taken": t.Taken, "remove_failed": t.RemoveFailures} {
+		counter(s.segmentTrouble, float64(n), what)
 	}
 	counter(s.events, float64(s.sources.DroppedEvents()))
 	counter(s.logLines, float64(s.sources.DroppedLogLines()))

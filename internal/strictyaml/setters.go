@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,16 +69,20 @@ func String(to *string) Setter {
 }
 
 // OneOf reads one of some words.
-func OneOf(to *string, words ...string) Setter {
+func OneOf[S ~string](to *S, words ...S) Setter {
 	return func(n *yaml.Node) error {
 		var s string
 		if err := String(&s)(n); err != nil {
 			return err
 		}
-		if !slices.Contains(words, s) {
-			return fmt.Errorf("%s is none of %s", quote(s), strings.Join(words, ", "))
+		if !slices.Contains(words, S(s)) {
+			known := make([]string, len(words))
+			for i, w := range words {
+				known[i] = string(w)
+			}
+			return fmt.Errorf("%s is none of %s", quote(s), strings.Join(known, ", "))
 		}
-		*to = s
+		*to = S(s)
 		return nil
 	}
 }
@@ -146,6 +151,59 @@ func Strings(to *[]string) Setter {
 			}
 		}
 		*to = out
+		return nil
+	}
+}
+
+// List reads a list of at most most mappings, each with the fields that of
+// names for it.
+func List[T any](to *[]T, most int, of func(*T) Fields) Setter {
+	return func(n *yaml.Node) error {
+		if n = follow(n); n.Kind != yaml.SequenceNode {
+			return wrongType(n, "a list of mappings")
+		}
+		if len(n.Content) > most {
+			return fmt.Errorf("has %d entries, at most %d are allowed", len(n.Content), most)
+		}
+		out := make([]T, len(n.Content))
+		for i, item := range n.Content {
+			if err := Mapping(of(&out[i]))(item); err != nil {
+				at := "[" + strconv.Itoa(i) + "]"
+				var e *Error
+				if !errors.As(err, &e) {
+					return &Error{Line: item.Line, Field: at, Reason: err.Error()}
+				}
+				e.Field = strings.TrimSuffix(join(at, e.Field), ".")
+				return e
+			}
+		}
+		*to = out
+		return nil
+	}
+}
+
+// Bytes reads a size: a number of bytes, or one with a unit such as 64MiB.
+func Bytes(to *int64) Setter {
+	units := []struct {
+		suffix string
+		shift  int
+	}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}}
+	return func(n *yaml.Node) error {
+		n = follow(n)
+		if n.Kind != yaml.ScalarNode || isNull(n) {
+			return wrongType(n, "a size such as 64MiB")
+		}
+		digits, shift := n.Value, 0
+		for _, u := range units {
+			if rest, ok := strings.CutSuffix(n.Value, u.suffix); ok {
+				digits, shift = strings.TrimSpace(rest), u.shift
+			}
+		}
+		v, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || v > math.MaxInt64>>shift || v < math.MinInt64>>shift {
+			return fmt.Errorf("%s is not a size such as 64MiB", quote(n.Value))
+		}
+		*to = v << shift
 		return nil
 	}
 }

@@ -193,6 +193,12 @@ func (f *Finder) Counters() Counters {
 // the reason where it is not the best one.
 func (f *Finder) Sources() []string { return append([]string(nil), f.loop.notes...) }
 
+// Proves reports whether the finder can prove who made an object of shared
+// memory and that nobody holds it, so that [Remove] removes.
+func (f *Finder) Proves() bool {
+	return f.loop.unsafe == "" && f.loop.dirs[0].watch.names()
+}
+
 // Close stops the finder and waits for its goroutine. Objects that are still
 // held by others stay.
 func (f *Finder) Close() {

@@ -878,18 +878,24 @@ type Binding struct {
 	Pattern   string                 `protobuf:"bytes,2,opt,name=pattern,proto3" json:"pattern,omitempty"`
 	Key       *Key                   `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	// "starting", "active", "recovering", "draining" or "failed".
-	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
-	Healthy       bool                   `protobuf:"varint,5,opt,name=healthy,proto3" json:"healthy,omitempty"`
-	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`
-	Pid           int32                  `protobuf:"varint,9,opt,name=pid,proto3" json:"pid,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
-	Activated     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=activated,proto3" json:"activated,omitempty"`
-	RestartCount  int32                  `protobuf:"varint,12,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
-	ErrorCount    int32                  `protobuf:"varint,13,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
-	LastError     string                 `protobuf:"bytes,14,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
-	Config        map[string]string      `protobuf:"bytes,15,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	State        string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Healthy      bool                   `protobuf:"varint,5,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	Address      string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	Epoch        uint64                 `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Worker       string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`
+	Pid          int32                  `protobuf:"varint,9,opt,name=pid,proto3" json:"pid,omitempty"`
+	Created      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
+	Activated    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=activated,proto3" json:"activated,omitempty"`
+	RestartCount int32                  `protobuf:"varint,12,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	ErrorCount   int32                  `protobuf:"varint,13,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
+	LastError    string                 `protobuf:"bytes,14,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	Config       map[string]string      `protobuf:"bytes,15,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Its shared-memory segments and their bytes of data.
+	Segments     int32  `protobuf:"varint,16,opt,name=segments,proto3" json:"segments,omitempty"`
+	SegmentBytes uint64 `protobuf:"varint,17,opt,name=segment_bytes,json=segmentBytes,proto3" json:"segment_bytes,omitempty"`
+	// Shared memory that its active worker made by itself, in objects and bytes.
+	OwnObjects    int32  `protobuf:"varint,18,opt,name=own_objects,json=ownObjects,proto3" json:"own_objects,omitempty"`
+	OwnBytes      uint64 `protobuf:"varint,19,opt,name=own_bytes,json=ownBytes,proto3" json:"own_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1029,6 +1035,34 @@ func (x *Binding) GetConfig() map[string]string {
 	return nil
 }
 
+func (x *Binding) GetSegments() int32 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *Binding) GetSegmentBytes() uint64 {
+	if x != nil {
+		return x.SegmentBytes
+	}
+	return 0
+}
+
+func (x *Binding) GetOwnObjects() int32 {
+	if x != nil {
+		return x.OwnObjects
+	}
+	return 0
+}
+
+func (x *Binding) GetOwnBytes() uint64 {
+	if x != nil {
+		return x.OwnBytes
+	}
+	return 0
+}
+
 type SignalWorkerRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	ProcessId string                 `protobuf:"bytes,1,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
@@ -1126,6 +1160,307 @@ func (x *SignalWorkerResponse) GetPid() int32 {
 	return 0
 }
 
+type ListSegmentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only segments of this binding; empty means all.
+	ProcessId     string `protobuf:"bytes,1,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSegmentsRequest) Reset() {
+	*x = ListSegmentsRequest{}
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSegmentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSegmentsRequest) ProtoMessage() {}
+
+func (x *ListSegmentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSegmentsRequest.ProtoReflect.Descriptor instead.
+func (*ListSegmentsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListSegmentsRequest) GetProcessId() string {
+	if x != nil {
+		return x.ProcessId
+	}
+	return ""
+}
+
+type ListSegmentsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Segments      []*SegmentInfo         `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSegmentsResponse) Reset() {
+	*x = ListSegmentsResponse{}
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSegmentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSegmentsResponse) ProtoMessage() {}
+
+func (x *ListSegmentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSegmentsResponse.ProtoReflect.Descriptor instead.
+func (*ListSegmentsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListSegmentsResponse) GetSegments() []*SegmentInfo {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+type SweepSegmentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only say what would be removed.
+	DryRun        bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SweepSegmentsRequest) Reset() {
+	*x = SweepSegmentsRequest{}
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SweepSegmentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SweepSegmentsRequest) ProtoMessage() {}
+
+func (x *SweepSegmentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SweepSegmentsRequest.ProtoReflect.Descriptor instead.
+func (*SweepSegmentsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SweepSegmentsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type SweepSegmentsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Segments      []*SegmentInfo         `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SweepSegmentsResponse) Reset() {
+	*x = SweepSegmentsResponse{}
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SweepSegmentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SweepSegmentsResponse) ProtoMessage() {}
+
+func (x *SweepSegmentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SweepSegmentsResponse.ProtoReflect.Descriptor instead.
+func (*SweepSegmentsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SweepSegmentsResponse) GetSegments() []*SegmentInfo {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+// SegmentInfo is one shared-memory segment of the registry.
+type SegmentInfo struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ProcessId string                 `protobuf:"bytes,1,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Bytes of data, without the header page.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// "handover" or "unlink".
+	OnDeath string `protobuf:"bytes,4,opt,name=on_death,json=onDeath,proto3" json:"on_death,omitempty"`
+	// The newest epoch that may write.
+	Epoch uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Where other programs can open it; empty where it has no name.
+	Path string `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`
+	// The worker that has it; 0 before one is active.
+	OwnerPid int32                  `protobuf:"varint,7,opt,name=owner_pid,json=ownerPid,proto3" json:"owner_pid,omitempty"`
+	Created  *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
+	Changed  *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=changed,proto3" json:"changed,omitempty"`
+	// "prepared", "active", "orphaned" or "stray".
+	State         string `protobuf:"bytes,10,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentInfo) Reset() {
+	*x = SegmentInfo{}
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentInfo) ProtoMessage() {}
+
+func (x *SegmentInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentInfo.ProtoReflect.Descriptor instead.
+func (*SegmentInfo) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SegmentInfo) GetProcessId() string {
+	if x != nil {
+		return x.ProcessId
+	}
+	return ""
+}
+
+func (x *SegmentInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SegmentInfo) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *SegmentInfo) GetOnDeath() string {
+	if x != nil {
+		return x.OnDeath
+	}
+	return ""
+}
+
+func (x *SegmentInfo) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *SegmentInfo) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SegmentInfo) GetOwnerPid() int32 {
+	if x != nil {
+		return x.OwnerPid
+	}
+	return 0
+}
+
+func (x *SegmentInfo) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *SegmentInfo) GetChanged() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *SegmentInfo) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1134,7 +1469,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[14]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1481,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[14]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1494,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{14}
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{19}
 }
 
 // SupervisorStatus says how the supervisor runs.
@@ -1181,7 +1516,7 @@ type SupervisorStatus struct {
 
 func (x *SupervisorStatus) Reset() {
 	*x = SupervisorStatus{}
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[15]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1528,7 @@ func (x *SupervisorStatus) String() string {
 func (*SupervisorStatus) ProtoMessage() {}
 
 func (x *SupervisorStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[15]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1541,7 @@ func (x *SupervisorStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorStatus.ProtoReflect.Descriptor instead.
 func (*SupervisorStatus) Descriptor() ([]byte, []int) {
-	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{15}
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SupervisorStatus) GetVersion() string {
@@ -1282,7 +1617,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[16]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1629,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[16]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1642,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{16}
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Feature) GetName() string {
@@ -1407,7 +1742,7 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\"\x15\n" +
 	"\x13ListBindingsRequest\"J\n" +
 	"\x14ListBindingsResponse\x122\n" +
-	"\bbindings\x18\x01 \x03(\v2\x16.understudy.v1.BindingR\bbindings\"\xbe\x04\n" +
+	"\bbindings\x18\x01 \x03(\v2\x16.understudy.v1.BindingR\bbindings\"\xbd\x05\n" +
 	"\aBinding\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x18\n" +
@@ -1427,7 +1762,12 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"errorCount\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\x0e \x01(\tR\tlastError\x12:\n" +
-	"\x06config\x18\x0f \x03(\v2\".understudy.v1.Binding.ConfigEntryR\x06config\x1a9\n" +
+	"\x06config\x18\x0f \x03(\v2\".understudy.v1.Binding.ConfigEntryR\x06config\x12\x1a\n" +
+	"\bsegments\x18\x10 \x01(\x05R\bsegments\x12#\n" +
+	"\rsegment_bytes\x18\x11 \x01(\x04R\fsegmentBytes\x12\x1f\n" +
+	"\vown_objects\x18\x12 \x01(\x05R\n" +
+	"ownObjects\x12\x1b\n" +
+	"\town_bytes\x18\x13 \x01(\x04R\bownBytes\x1a9\n" +
 	"\vConfigEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"L\n" +
@@ -1436,7 +1776,29 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\"(\n" +
 	"\x14SignalWorkerResponse\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\x05R\x03pid\"\x12\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\"4\n" +
+	"\x13ListSegmentsRequest\x12\x1d\n" +
+	"\n" +
+	"process_id\x18\x01 \x01(\tR\tprocessId\"N\n" +
+	"\x14ListSegmentsResponse\x126\n" +
+	"\bsegments\x18\x01 \x03(\v2\x1a.understudy.v1.SegmentInfoR\bsegments\"/\n" +
+	"\x14SweepSegmentsRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"O\n" +
+	"\x15SweepSegmentsResponse\x126\n" +
+	"\bsegments\x18\x01 \x03(\v2\x1a.understudy.v1.SegmentInfoR\bsegments\"\xb8\x02\n" +
+	"\vSegmentInfo\x12\x1d\n" +
+	"\n" +
+	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x19\n" +
+	"\bon_death\x18\x04 \x01(\tR\aonDeath\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12\x1b\n" +
+	"\towner_pid\x18\a \x01(\x05R\bownerPid\x124\n" +
+	"\acreated\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\achanged\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x12\x14\n" +
+	"\x05state\x18\n" +
+	" \x01(\tR\x05state\"\x12\n" +
 	"\x10GetStatusRequest\"\x98\x02\n" +
 	"\x10SupervisorStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
@@ -1463,7 +1825,7 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"\x13ROUTE_REASON_LAUNCH\x10\x01\x12\x19\n" +
 	"\x15ROUTE_REASON_FAILOVER\x10\x02\x12\x1a\n" +
 	"\x16ROUTE_REASON_TERMINATE\x10\x03\x12\x17\n" +
-	"\x13ROUTE_REASON_FAILED\x10\x042\xc0\x04\n" +
+	"\x13ROUTE_REASON_FAILED\x10\x042\xf5\x05\n" +
 	"\n" +
 	"Supervisor\x12O\n" +
 	"\vWatchRoutes\x12!.understudy.v1.WatchRoutesRequest\x1a\x1b.understudy.v1.RoutesUpdate0\x01\x12H\n" +
@@ -1472,7 +1834,9 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"\n" +
 	"GetBinding\x12 .understudy.v1.GetBindingRequest\x1a\x16.understudy.v1.Binding\x12W\n" +
 	"\fListBindings\x12\".understudy.v1.ListBindingsRequest\x1a#.understudy.v1.ListBindingsResponse\x12W\n" +
-	"\fSignalWorker\x12\".understudy.v1.SignalWorkerRequest\x1a#.understudy.v1.SignalWorkerResponse\x12M\n" +
+	"\fSignalWorker\x12\".understudy.v1.SignalWorkerRequest\x1a#.understudy.v1.SignalWorkerResponse\x12W\n" +
+	"\fListSegments\x12\".understudy.v1.ListSegmentsRequest\x1a#.understudy.v1.ListSegmentsResponse\x12Z\n" +
+	"\rSweepSegments\x12#.understudy.v1.SweepSegmentsRequest\x1a$.understudy.v1.SweepSegmentsResponse\x12M\n" +
 	"\tGetStatus\x12\x1f.understudy.v1.GetStatusRequest\x1a\x1f.understudy.v1.SupervisorStatusB-Z+understudy/proto/understudy/v1;understudyv1b\x06proto3"
 
 var (
@@ -1488,7 +1852,7 @@ func file_understudy_v1_supervisor_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_v1_supervisor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_understudy_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_understudy_v1_supervisor_proto_goTypes = []any{
 	(RouteState)(0),               // 0: understudy.v1.RouteState
 	(RouteReason)(0),              // 1: understudy.v1.RouteReason
@@ -1506,47 +1870,60 @@ var file_understudy_v1_supervisor_proto_goTypes = []any{
 	(*Binding)(nil),               // 13: understudy.v1.Binding
 	(*SignalWorkerRequest)(nil),   // 14: understudy.v1.SignalWorkerRequest
 	(*SignalWorkerResponse)(nil),  // 15: understudy.v1.SignalWorkerResponse
-	(*GetStatusRequest)(nil),      // 16: understudy.v1.GetStatusRequest
-	(*SupervisorStatus)(nil),      // 17: understudy.v1.SupervisorStatus
-	(*Feature)(nil),               // 18: understudy.v1.Feature
-	nil,                           // 19: understudy.v1.Event.FactsEntry
-	nil,                           // 20: understudy.v1.Binding.ConfigEntry
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*Key)(nil),                   // 22: understudy.v1.Key
+	(*ListSegmentsRequest)(nil),   // 16: understudy.v1.ListSegmentsRequest
+	(*ListSegmentsResponse)(nil),  // 17: understudy.v1.ListSegmentsResponse
+	(*SweepSegmentsRequest)(nil),  // 18: understudy.v1.SweepSegmentsRequest
+	(*SweepSegmentsResponse)(nil), // 19: understudy.v1.SweepSegmentsResponse
+	(*SegmentInfo)(nil),           // 20: understudy.v1.SegmentInfo
+	(*GetStatusRequest)(nil),      // 21: understudy.v1.GetStatusRequest
+	(*SupervisorStatus)(nil),      // 22: understudy.v1.SupervisorStatus
+	(*Feature)(nil),               // 23: understudy.v1.Feature
+	nil,                           // 24: understudy.v1.Event.FactsEntry
+	nil,                           // 25: understudy.v1.Binding.ConfigEntry
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*Key)(nil),                   // 27: understudy.v1.Key
 }
 var file_understudy_v1_supervisor_proto_depIdxs = []int32{
 	4,  // 0: understudy.v1.RoutesUpdate.routes:type_name -> understudy.v1.Route
 	0,  // 1: understudy.v1.Route.state:type_name -> understudy.v1.RouteState
 	1,  // 2: understudy.v1.Route.reason:type_name -> understudy.v1.RouteReason
-	21, // 3: understudy.v1.Route.published:type_name -> google.protobuf.Timestamp
-	21, // 4: understudy.v1.Event.time:type_name -> google.protobuf.Timestamp
-	19, // 5: understudy.v1.Event.facts:type_name -> understudy.v1.Event.FactsEntry
+	26, // 3: understudy.v1.Route.published:type_name -> google.protobuf.Timestamp
+	26, // 4: understudy.v1.Event.time:type_name -> google.protobuf.Timestamp
+	24, // 5: understudy.v1.Event.facts:type_name -> understudy.v1.Event.FactsEntry
 	9,  // 6: understudy.v1.ListPoolsResponse.pools:type_name -> understudy.v1.Pool
 	13, // 7: understudy.v1.ListBindingsResponse.bindings:type_name -> understudy.v1.Binding
-	22, // 8: understudy.v1.Binding.key:type_name -> understudy.v1.Key
-	21, // 9: understudy.v1.Binding.created:type_name -> google.protobuf.Timestamp
-	21, // 10: understudy.v1.Binding.activated:type_name -> google.protobuf.Timestamp
-	20, // 11: understudy.v1.Binding.config:type_name -> understudy.v1.Binding.ConfigEntry
-	18, // 12: understudy.v1.SupervisorStatus.features:type_name -> understudy.v1.Feature
-	2,  // 13: understudy.v1.Supervisor.WatchRoutes:input_type -> understudy.v1.WatchRoutesRequest
-	5,  // 14: understudy.v1.Supervisor.WatchEvents:input_type -> understudy.v1.WatchEventsRequest
-	7,  // 15: understudy.v1.Supervisor.ListPools:input_type -> understudy.v1.ListPoolsRequest
-	10, // 16: understudy.v1.Supervisor.GetBinding:input_type -> understudy.v1.GetBindingRequest
-	11, // 17: understudy.v1.Supervisor.ListBindings:input_type -> understudy.v1.ListBindingsRequest
-	14, // 18: understudy.v1.Supervisor.SignalWorker:input_type -> understudy.v1.SignalWorkerRequest
-	16, // 19: understudy.v1.Supervisor.GetStatus:input_type -> understudy.v1.GetStatusRequest
-	3,  // 20: understudy.v1.Supervisor.WatchRoutes:output_type -> understudy.v1.RoutesUpdate
-	6,  // 21: understudy.v1.Supervisor.WatchEvents:output_type -> understudy.v1.Event
-	8,  // 22: understudy.v1.Supervisor.ListPools:output_type -> understudy.v1.ListPoolsResponse
-	13, // 23: understudy.v1.Supervisor.GetBinding:output_type -> understudy.v1.Binding
-	12, // 24: understudy.v1.Supervisor.ListBindings:output_type -> understudy.v1.ListBindingsResponse
-	15, // 25: understudy.v1.Supervisor.SignalWorker:output_type -> understudy.v1.SignalWorkerResponse
-	17, // 26: understudy.v1.Supervisor.GetStatus:output_type -> understudy.v1.SupervisorStatus
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	27, // 8: understudy.v1.Binding.key:type_name -> understudy.v1.Key
+	26, // 9: understudy.v1.Binding.created:type_name -> google.protobuf.Timestamp
+	26, // 10: understudy.v1.Binding.activated:type_name -> google.protobuf.Timestamp
+	25, // 11: understudy.v1.Binding.config:type_name -> understudy.v1.Binding.ConfigEntry
+	20, // 12: understudy.v1.ListSegmentsResponse.segments:type_name -> understudy.v1.SegmentInfo
+	20, // 13: understudy.v1.SweepSegmentsResponse.segments:type_name -> understudy.v1.SegmentInfo
+	26, // 14: understudy.v1.SegmentInfo.created:type_name -> google.protobuf.Timestamp
+	26, // 15: understudy.v1.SegmentInfo.changed:type_name -> google.protobuf.Timestamp
+	23, // 16: understudy.v1.SupervisorStatus.features:type_name -> understudy.v1.Feature
+	2,  // 17: understudy.v1.Supervisor.WatchRoutes:input_type -> understudy.v1.WatchRoutesRequest
+	5,  // 18: understudy.v1.Supervisor.WatchEvents:input_type -> understudy.v1.WatchEventsRequest
+	7,  // 19: understudy.v1.Supervisor.ListPools:input_type -> understudy.v1.ListPoolsRequest
+	10, // 20: understudy.v1.Supervisor.GetBinding:input_type -> understudy.v1.GetBindingRequest
+	11, // 21: understudy.v1.Supervisor.ListBindings:input_type -> understudy.v1.ListBindingsRequest
+	14, // 22: understudy.v1.Supervisor.SignalWorker:input_type -> understudy.v1.SignalWorkerRequest
+	16, // 23: understudy.v1.Supervisor.ListSegments:input_type -> understudy.v1.ListSegmentsRequest
+	18, // 24: understudy.v1.Supervisor.SweepSegments:input_type -> understudy.v1.SweepSegmentsRequest
+	21, // 25: understudy.v1.Supervisor.GetStatus:input_type -> understudy.v1.GetStatusRequest
+	3,  // 26: understudy.v1.Supervisor.WatchRoutes:output_type -> understudy.v1.RoutesUpdate
+	6,  // 27: understudy.v1.Supervisor.WatchEvents:output_type -> understudy.v1.Event
+	8,  // 28: understudy.v1.Supervisor.ListPools:output_type -> understudy.v1.ListPoolsResponse
+	13, // 29: understudy.v1.Supervisor.GetBinding:output_type -> understudy.v1.Binding
+	12, // 30: understudy.v1.Supervisor.ListBindings:output_type -> understudy.v1.ListBindingsResponse
+	15, // 31: understudy.v1.Supervisor.SignalWorker:output_type -> understudy.v1.SignalWorkerResponse
+	17, // 32: understudy.v1.Supervisor.ListSegments:output_type -> understudy.v1.ListSegmentsResponse
+	19, // 33: understudy.v1.Supervisor.SweepSegments:output_type -> understudy.v1.SweepSegmentsResponse
+	22, // 34: understudy.v1.Supervisor.GetStatus:output_type -> understudy.v1.SupervisorStatus
+	26, // [26:35] is the sub-list for method output_type
+	17, // [17:26] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_understudy_v1_supervisor_proto_init() }
@@ -1561,7 +1938,7 @@ func file_understudy_v1_supervisor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_v1_supervisor_proto_rawDesc), len(file_understudy_v1_supervisor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,13 +21,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Supervisor_WatchRoutes_FullMethodName  = "/understudy.v1.Supervisor/WatchRoutes"
-	Supervisor_WatchEvents_FullMethodName  = "/understudy.v1.Supervisor/WatchEvents"
-	Supervisor_ListPools_FullMethodName    = "/understudy.v1.Supervisor/ListPools"
-	Supervisor_GetBinding_FullMethodName   = "/understudy.v1.Supervisor/GetBinding"
-	Supervisor_ListBindings_FullMethodName = "/understudy.v1.Supervisor/ListBindings"
-	Supervisor_SignalWorker_FullMethodName = "/understudy.v1.Supervisor/SignalWorker"
-	Supervisor_GetStatus_FullMethodName    = "/understudy.v1.Supervisor/GetStatus"
+	Supervisor_WatchRoutes_FullMethodName   = "/understudy.v1.Supervisor/WatchRoutes"
+	Supervisor_WatchEvents_FullMethodName   = "/understudy.v1.Supervisor/WatchEvents"
+	Supervisor_ListPools_FullMethodName     = "/understudy.v1.Supervisor/ListPools"
+	Supervisor_GetBinding_FullMethodName    = "/understudy.v1.Supervisor/GetBinding"
+	Supervisor_ListBindings_FullMethodName  = "/understudy.v1.Supervisor/ListBindings"
+	Supervisor_SignalWorker_FullMethodName  = "/understudy.v1.Supervisor/SignalWorker"
+	Supervisor_ListSegments_FullMethodName  = "/understudy.v1.Supervisor/ListSegments"
+	Supervisor_SweepSegments_FullMethodName = "/understudy.v1.Supervisor/SweepSegments"
+	Supervisor_GetStatus_FullMethodName     = "/understudy.v1.Supervisor/GetStatus"
 )
 
 // SupervisorClient is the client API for Supervisor service.
@@ -54,6 +56,11 @@ type SupervisorClient interface {
 	// NotFound: no such process id. FailedPrecondition: no active worker now.
 	// InvalidArgument: no such signal.
 	SignalWorker(ctx context.Context, in *SignalWorkerRequest, opts ...grpc.CallOption) (*SignalWorkerResponse, error)
+	// ListSegments returns the shared-memory segments of one binding, or of all.
+	ListSegments(ctx context.Context, in *ListSegmentsRequest, opts ...grpc.CallOption) (*ListSegmentsResponse, error)
+	// SweepSegments removes the segments that have no living owner and no binding
+	// any more, and returns them.
+	SweepSegments(ctx context.Context, in *SweepSegmentsRequest, opts ...grpc.CallOption) (*SweepSegmentsResponse, error)
 	// GetStatus says which kernel features are in use and why not better ones.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*SupervisorStatus, error)
 }
@@ -144,6 +151,26 @@ func (c *supervisorClient) SignalWorker(ctx context.Context, in *SignalWorkerReq
 	return out, nil
 }
 
+func (c *supervisorClient) ListSegments(ctx context.Context, in *ListSegmentsRequest, opts ...grpc.CallOption) (*ListSegmentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSegmentsResponse)
+	err := c.cc.Invoke(ctx, Supervisor_ListSegments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *supervisorClient) SweepSegments(ctx context.Context, in *SweepSegmentsRequest, opts ...grpc.CallOption) (*SweepSegmentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SweepSegmentsResponse)
+	err := c.cc.Invoke(ctx, Supervisor_SweepSegments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *supervisorClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*SupervisorStatus, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SupervisorStatus)
@@ -178,6 +205,11 @@ type SupervisorServer interface {
 	// NotFound: no such process id. FailedPrecondition: no active worker now.
 	// InvalidArgument: no such signal.
 	SignalWorker(context.Context, *SignalWorkerRequest) (*SignalWorkerResponse, error)
+	// ListSegments returns the shared-memory segments of one binding, or of all.
+	ListSegments(context.Context, *ListSegmentsRequest) (*ListSegmentsResponse, error)
+	// SweepSegments removes the segments that have no living owner and no binding
+	// any more, and returns them.
+	SweepSegments(context.Context, *SweepSegmentsRequest) (*SweepSegmentsResponse, error)
 	// GetStatus says which kernel features are in use and why not better ones.
 	GetStatus(context.Context, *GetStatusRequest) (*SupervisorStatus, error)
 	mustEmbedUnimplementedSupervisorServer()
@@ -207,6 +239,12 @@ func (UnimplementedSupervisorServer) ListBindings(context.Context, *ListBindings
 }
 func (UnimplementedSupervisorServer) SignalWorker(context.Context, *SignalWorkerRequest) (*SignalWorkerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SignalWorker not implemented")
+}
+func (UnimplementedSupervisorServer) ListSegments(context.Context, *ListSegmentsRequest) (*ListSegmentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSegments not implemented")
+}
+func (UnimplementedSupervisorServer) SweepSegments(context.Context, *SweepSegmentsRequest) (*SweepSegmentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SweepSegments not implemented")
 }
 func (UnimplementedSupervisorServer) GetStatus(context.Context, *GetStatusRequest) (*SupervisorStatus, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -326,6 +364,42 @@ func _Supervisor_SignalWorker_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Supervisor_ListSegments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSegmentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SupervisorServer).ListSegments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Supervisor_ListSegments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SupervisorServer).ListSegments(ctx, req.(*ListSegmentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Supervisor_SweepSegments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SweepSegmentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SupervisorServer).SweepSegments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Supervisor_SweepSegments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SupervisorServer).SweepSegments(ctx, req.(*SweepSegmentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Supervisor_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetStatusRequest)
 	if err := dec(in); err != nil {
@@ -366,6 +440,14 @@ var Supervisor_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SignalWorker",
 			Handler:    _Supervisor_SignalWorker_Handler,
+		},
+		{
+			MethodName: "ListSegments",
+			Handler:    _Supervisor_ListSegments_Handler,
+		},
+		{
+			MethodName: "SweepSegments",
+			Handler:    _Supervisor_SweepSegments_Handler,
 		},
 		{
 			MethodName: "GetStatus",
