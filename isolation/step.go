@@ -226,11 +226,6 @@ func activated(p phase, in input) (phase, []output) {
 		p.worker = 0
 		return p, []output{{kind: outFail, worker: in.worker}}
 	}
-	out := make([]output, 0, 3)
-	if !in.spent {
-		p.armed = true
-		out = append(out, output{kind: outArm, worker: in.worker, epoch: in.epoch + 1})
-	}
 	reason := ReasonLaunch
 	if p.everServed || !first {
 		reason = ReasonFailover
@@ -238,7 +233,12 @@ func activated(p phase, in input) (phase, []output) {
 	if p.state != Starting {
 		p.state = Active
 	}
-	return p, append(out, output{kind: outPublish, reason: reason}, output{kind: outDeadline})
+	out := []output{{kind: outPublish, reason: reason}} // proxies first
+	if !in.spent {
+		p.armed = true
+		out = append(out, output{kind: outArm, worker: in.worker, epoch: in.epoch + 1})
+	}
+	return p, append(out, output{kind: outDeadline})
 }
 
 func release(p phase, force bool) (phase, []output) {

@@ -18,6 +18,11 @@ import (
 // to be seen dead, before it counts as alive and out of our hands.
 const controlGrace = 50 * time.Millisecond
 
+// reapPause is between a death and its reaping, so that what has to be done
+// then does not take the processor from whoever answers in the dead worker's
+// place. The engine has acted on the death already.
+const reapPause = 5 * time.Millisecond
+
 // start begins a worker's life: fork and exec run beside the loop.
 func (k *Keeper) start(p *patternPool) {
 	k.nextID++
@@ -52,8 +57,8 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 		w.failing, w.failStep = err, StepSpawn
 	}
 	if err := k.reaper.Watch(w.Pid, int(w.pidfd.Fd()), func(n sentinel.Notice) {
-		if n.Kind == sentinel.Exited {
-			go k.post(func() { k.exited(w) }) // the sentinel's thread never waits
+		if n.Kind == sentinel.Exited { // the sentinel's thread never waits
+			time.AfterFunc(reapPause, func() { k.post(func() { k.exited(w) }) })
 		}
 	}); err != nil {
 		w.failing, w.failStep = fmt.Errorf("watch: %w", err), StepSpawn

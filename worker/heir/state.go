@@ -67,6 +67,7 @@ const (
 	solSocket      = unix.SOL_SOCKET
 	firstPause     = 1_000_000  // ns after the fence's cut; doubled with every further one
 	lastPause      = 64_000_000 // until this
+	freePause      = 10_000_000 // ns before the memory is freed
 )
 
 // newState maps a guard page, one page of stack and the state, in this order.
