@@ -14,6 +14,7 @@ func (l *loop) adopt(w *worker) {
 	if started.IsZero() {
 		return
 	}
+	l.drain() // what an event tells of is not for here
 	var found []*object
 	for _, d := range l.dirs {
 		names, err := d.list()
@@ -22,8 +23,12 @@ func (l *loop) adopt(w *worker) {
 		}
 		for _, name := range names {
 			id, _, _, err := d.look(name)
-			// A tick of slack: the worker's start is known to a tick.
-			if err != nil || l.byID[id] != nil || id.born != 0 && id.born < started.UnixNano()-1e9/clockTick {
+			if err != nil || l.byID[id] != nil {
+				continue
+			}
+			// A tick of slack: the worker's start is known to a tick. What was born
+			// since we listen has its event still to come.
+			if id.born != 0 && (id.born < started.UnixNano()-2*tickLength || id.born > l.since) {
 				continue
 			}
 			found = append(found, &object{id: id, dir: d, name: name, seen: l.born, doubt: "it was made before it could be watched"})

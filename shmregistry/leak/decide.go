@@ -24,7 +24,7 @@ func (l *loop) watch(r request) {
 	w := &worker{pid: pid, mode: r.mode, start: r.start, before: map[int]bool{}, objects: map[*object]bool{}}
 	since := bootTime()
 	if w.start > 0 {
-		since = w.start * (uint64(time.Second) / clockTick)
+		since = w.start * uint64(tickLength)
 	}
 	segments, err := systemV()
 	if err != nil {
@@ -145,6 +145,7 @@ func (l *loop) retry(now time.Time) {
 
 // reconcile looks at everything again that others held.
 func (l *loop) reconcile() (removed int) {
+	l.searchRecent()
 	removed = l.bury()
 	for o := range l.pending {
 		if l.attempt(o) {

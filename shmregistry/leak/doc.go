@@ -14,6 +14,8 @@
 // (fs/notify/fanotify/fanotify_user.c, copy_event_to_user). Events of the same
 // process and name may be merged, so the object is looked at when its event is
 // read, and one that two processes are said to have made counts as unproven.
+// fanotify refuses a file system without an id: mqueue has one on Linux 6.18
+// and none on 6.1 (both seen).
 // A member of the worker's process group, or a descendant, counts as the
 // worker.
 //

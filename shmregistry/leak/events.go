@@ -42,7 +42,7 @@ func (l *loop) drain() {
 			}
 		}
 		if !d.watch.names() {
-			l.search(l.fresh, l.workers)
+			l.wonder()
 		}
 		l.forget()
 	}
@@ -156,29 +156,13 @@ func (l *loop) own(o *object, w *worker) {
 	}
 	l.owned++
 	o.worker = w
+	// A link gives an old object a new name, and tells of the linker as a maker.
+	if started := w.started(); o.doubt == "" && o.id.born != 0 && o.id.born < started.UnixNano()-2*tickLength {
+		o.doubt = "it is older than the worker"
+	}
 	w.objects[o] = true
 	l.touch(o)
 	l.f.count(func(c *Counters) { c.Attributed++ })
-}
-
-// search looks which workers have the objects open or mapped.
-func (l *loop) search(objects []*object, workers map[int]*worker) {
-	wanted := map[inode]*object{}
-	for _, o := range objects {
-		if o.worker == nil {
-			wanted[inode{o.id.dev, o.id.ino}] = o
-		}
-	}
-	if len(wanted) == 0 {
-		return
-	}
-	for _, w := range workers {
-		for o := range holds(w.pid, wanted) {
-			if o.worker == nil {
-				l.own(o, w)
-			}
-		}
-	}
 }
 
 // forget ends a round of events: who has no name now is gone.
@@ -219,6 +203,16 @@ func (l *loop) touch(o *object) {
 			l.saveAt = time.Now().Add(memoryDelay)
 		}
 	}
+}
+
+// fileTime in ns of the wall clock, as coarse as birth times are: what is made
+// later is not born earlier (fs/inode.c, inode_set_ctime_current).
+func fileTime() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		return 0
+	}
+	return ts.Nano()
 }
 
 // bootTime in ns: it runs on in suspend and never steps.

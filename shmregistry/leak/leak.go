@@ -169,8 +169,9 @@ func (f *Finder) Watch(pid int, mode Mode) {
 // and told through OnFinding. A pid that is not watched is ignored.
 func (f *Finder) Ended(pid int) { f.ask(request{verb: ended, pid: pid}) }
 
-// Reconcile looks again at what others held when its worker ended, and returns
-// how many objects could be removed now. It waits for the finder's goroutine.
+// Reconcile looks again at what others held when its worker ended, and at what
+// nobody could be found to have made. It returns how many objects could be
+// removed now. It waits for the finder's goroutine.
 func (f *Finder) Reconcile() (removed int) {
 	reply := make(chan int, 1)
 	f.ask(request{verb: reconcile, reply: reply})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const shm = "/dev/shm/"
@@ -196,6 +197,32 @@ func TestChild(t *testing.T) {
 	require.Equal(t, Kept, b.next(1)[p+"a"].Action)
 	w.in.Close() // the child reads on it to the end
 	require.Equal(t, Removed, b.next(1)[p+"a"].Action)
+}
+
+// The worker gives a foreign object a name, and the old name goes: the object is
+// not the worker's for that.
+func TestLinkToAnOlderObject(t *testing.T) {
+	p := prefix(t)
+	require.NoError(t, os.WriteFile(shm+p+"foreign", []byte("x"), 0o600))
+	require.Eventually(t, func() bool { return olderThanTicks(t, shm+p+"foreign", 4) }, waitFor, tick)
+	b := newBed(t, nil).proven() // nobody told it who made that
+	w := script(t, "hardlink "+shm+p+"foreign "+shm+p+"mine")
+	b.Watch(w.pid, Remove)
+	w.ready()
+	require.NoError(t, os.Remove(shm+p+"foreign"))
+	w.kill()
+	b.Ended(w.pid)
+	f := b.next(1)[p+"mine"]
+	require.Equal(t, Kept, f.Action)
+	require.Contains(t, f.Why, "older than the worker")
+	require.Equal(t, []string{p + "mine"}, names(t, p))
+}
+
+func olderThanTicks(t testing.TB, path string, n int64) bool {
+	t.Helper()
+	id, _, _, err := lookAt(unix.AT_FDCWD, path, 0)
+	require.NoError(t, err)
+	return id.born < fileTime()-n*tickLength
 }
 
 // A second name means that somebody wants it.

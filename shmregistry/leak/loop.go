@@ -28,6 +28,7 @@ type loop struct {
 	notes []string // what Sources returns
 
 	born   uint64 // when it began to listen, ns of CLOCK_BOOTTIME
+	since  int64  // the same by the clock of birth times
 	unsafe string // why leases prove nothing here; empty: they do
 
 	workers  map[int]*worker
@@ -43,6 +44,9 @@ type loop struct {
 	dirty    map[*worker]bool
 	former   []*worker // known from an earlier run, not yet watched in this one
 	boot     string    // id of the boot
+	unfound  []*object // made lately, and nobody had them when we looked (inotify)
+	searches int       // how often we looked
+	searchAt time.Time // when to look again; zero: not
 	saveAt   time.Time // when the state file is due; zero: it is as it should be
 }
 
@@ -56,7 +60,7 @@ func newLoop(f *Finder) (*loop, error) {
 		f: f, self: os.Getpid(), wake: -1,
 		workers: map[int]*worker{}, objects: map[key]*object{}, byID: map[identity]*object{},
 		pending: map[*object]bool{}, due: map[*object]time.Time{}, pendingV: map[int]pendingSegment{},
-		dirty: map[*worker]bool{}, born: bootTime(),
+		dirty: map[*worker]bool{}, born: bootTime(), since: fileTime(),
 	}
 	shm, err := openDirectory(SharedMemory, f.cfg.ShmDir)
 	if err != nil {
@@ -148,16 +152,17 @@ func (l *loop) run() {
 		}
 		_, _ = unix.Read(l.wake, buffer[:])
 		requests, closing := l.take()
-		if closing {
-			return
-		}
 		for _, r := range requests {
 			l.serve(r)
 		}
 		l.drain()
 		l.retry(time.Now())
+		l.searchDue(time.Now())
 		l.save(time.Now(), false)
 		l.publish()
+		if closing {
+			return // what was asked and told before is in the state file
+		}
 	}
 }
 
@@ -187,6 +192,9 @@ func (l *loop) serve(r request) {
 // timeout in ms until something is due; -1 if nothing is.
 func (l *loop) timeout() int {
 	next := l.saveAt
+	if !l.searchAt.IsZero() && (next.IsZero() || l.searchAt.Before(next)) {
+		next = l.searchAt
+	}
 	for _, at := range l.due {
 		if next.IsZero() || at.Before(next) {
 			next = at

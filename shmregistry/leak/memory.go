@@ -14,7 +14,8 @@ import (
 // adopted after a restart could never be tidied up after. The file is only
 // believed within one boot, for a worker of the same start time, and for an
 // object of the same device, inode and birth time. So it needs no fsync: after a
-// power loss the boot is another one.
+// power loss the boot is another one. A file that cannot be read is only a loss of
+// knowledge: it is counted, and written anew.
 
 const (
 	memoryVersion = 1
@@ -41,9 +42,15 @@ type record struct {
 	MakerStart uint64 `json:"maker_start,omitempty"`
 }
 
+// bootID names the boot and the pid namespace: in another one our pids would
+// stand for other processes.
 func bootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b)), err
+	if err != nil {
+		return "", err
+	}
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	return strings.TrimSpace(string(b)) + " " + ns, err
 }
 
 // readMemory returns what an earlier finder of this boot knew; none is no error.
@@ -179,7 +186,8 @@ func (l *loop) save(now time.Time, force bool) {
 func replace(path string, b []byte) error {
 	next := path + ".new"
 	if err := os.WriteFile(next, b, 0o600); err != nil {
-		return errors.Join(err, os.Remove(next))
+		_ = os.Remove(next) // half of it may be there
+		return err
 	}
 	return os.Rename(next, path)
 }

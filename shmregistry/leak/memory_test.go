@@ -44,7 +44,8 @@ func TestRestart(t *testing.T) {
 	require.Equal(t, int64(4096), bytes)
 	lives.kill()
 	second.Ended(lives.pid)
-	require.Equal(t, Removed, second.next(1)[p+"lives"].Action)
+	last := second.next(1)[p+"lives"]
+	require.Equal(t, Removed, last.Action, last.Why)
 	second.none()
 	require.Equal(t, []string{p + "taken", p + "told"}, names(t, p))
 }
@@ -90,7 +91,7 @@ func TestBadStateFile(t *testing.T) {
 		"cut":            good[:len(good)/2],
 		"newer":          strings.Replace(good, `"version":1`, `"version":2`, 1),
 		"another boot":   strings.Replace(good, boot, "another", 1),
-		"other inode":    strings.Replace(good, `"born":`, `"born":1`, 1),
+		"other inode":    strings.Replace(good, `"ino":`, `"ino":1`, 1),
 		"path":           strings.Replace(good, p, "../dev/shm/"+p, 1),
 		"no start":       strings.Replace(good, `"start":1`, `"start":0`, 1),
 		"unknown mode":   strings.Replace(good, `"remove"`, `"perhaps"`, 1),

@@ -27,7 +27,7 @@ func (w *worker) started() time.Time {
 	if w.start == 0 || now == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(time.Duration(int64(w.start)*int64(time.Second/clockTick) - int64(now)))
+	return time.Now().Add(time.Duration(int64(w.start)*tickLength - int64(now)))
 }
 
 // origin is what /proc says about where a process comes from.
@@ -40,6 +40,9 @@ type origin struct {
 // clockTick is USER_HZ, which is 100 on every architecture Go runs on
 // (sysconf(3) _SC_CLK_TCK).
 const clockTick = 100
+
+// tickLength in ns.
+const tickLength = int64(time.Second) / clockTick
 
 func originOf(pid int) (origin, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
