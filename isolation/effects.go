@@ -42,7 +42,11 @@ func (m *Manager) waitingFor(pattern string) (n int) {
 func (m *Manager) do(e *entry, o output) {
 	switch o.kind {
 	case outArm:
-		m.arm(e, o, false)
+		if o.late {
+			m.armLater(e, o)
+		} else {
+			m.arm(e, o, false)
+		}
 	case outDisarm:
 		m.command(e, m.engine.Disarm(e.id))
 	case outPublish:
@@ -81,8 +85,29 @@ func (m *Manager) command(e *entry, err error) {
 	}
 }
 
+// breather is how long after a failover what can wait does: the first answers
+// take one to two milliseconds.
+const breather = 2 * time.Millisecond
+
+// armLater arms after a breather. A worker that dies within it has its
+// successor activated at its end: the engine fires a plan at once if its guard
+// is dead.
+func (m *Manager) armLater(e *entry, o output) {
+	e.arming = true
+	m.after(breather, func() {
+		if e.arming && e.phase.armed && o.epoch == e.phase.epoch+1 {
+			m.arm(e, o, false)
+		}
+	})
+}
+
+func (m *Manager) after(d time.Duration, f func()) {
+	time.AfterFunc(d, func() { _ = m.post(f) })
+}
+
 // arm prepares the next activation down to the last byte.
 func (m *Manager) arm(e *entry, o output, again bool) {
+	e.arming = false
 	segments, fds, err := m.prepareSegments(e, o.epoch)
 	if err != nil {
 		m.unarmed(e, o, err)
@@ -179,9 +204,14 @@ func (m *Manager) gone(e *entry) {
 }
 
 func (m *Manager) emit(e *entry, kind event.Kind, message string, facts map[string]string) {
+	m.emitFor(e, m.keeper.Worker(e.phase.worker), e.phase.epoch, kind, message, facts)
+}
+
+// emitFor tells of what a worker, which may be nil, did at an epoch.
+func (m *Manager) emitFor(e *entry, w *pool.Worker, epoch uint64, kind event.Kind, message string, facts map[string]string) {
 	ev := event.Event{Time: time.Now(), Kind: kind, Pattern: e.Pattern, ProcessID: e.ProcessID,
-		Epoch: e.phase.epoch, Message: message, Facts: facts}
-	if w := m.keeper.Worker(e.phase.worker); w != nil {
+		Epoch: epoch, Message: message, Facts: facts}
+	if w != nil {
 		ev.Worker, ev.Pid = w.Name, w.Pid
 	}
 	m.cfg.Event(ev)
@@ -218,7 +248,7 @@ func (m *Manager) Reassert() (missed int) {
 	missed = m.keeper.Reassert()
 	for _, e := range m.bindings {
 		m.rearmLate(e)
-		if e.phase.armed && e.phase.worker != 0 {
+		if e.phase.armed && e.phase.worker != 0 && !e.arming {
 			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.epoch + 1}, true)
 		}
 	}

@@ -29,7 +29,6 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 		m.died(e, ev)
 	}
 	w := m.keeper.Activated(ev.Worker, e.ProcessID, ev.Epoch)
-	m.segmentsTaken(e, w, ev.Epoch)
 	e.Activated = time.Now()
 	failover := e.phase.everServed
 	if failover {
@@ -37,7 +36,12 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	}
 	m.apply(e, input{kind: inActivated, worker: ev.Worker, epoch: ev.Epoch, spent: m.spent(e)})
 	if failover {
-		m.emit(e, event.Failover, fmt.Sprintf("%s is active at epoch %d", e.nameOf(w), ev.Epoch), failoverFacts(ev, waited))
+		m.after(breather, func() {
+			m.segmentsTaken(e, w, ev.Epoch)
+			m.emitFor(e, w, ev.Epoch, event.Failover, fmt.Sprintf("%s is active at epoch %d", nameOf(w), ev.Epoch), failoverFacts(ev, waited))
+		})
+	} else {
+		m.segmentsTaken(e, w, ev.Epoch)
 	}
 	if e.early.worker == ev.Worker && e.early.epoch == ev.Epoch {
 		m.serving(e, e.early)
@@ -47,7 +51,7 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	}
 }
 
-func (e *entry) nameOf(w *pool.Worker) string {
+func nameOf(w *pool.Worker) string {
 	if w == nil {
 		return "a worker that has ended already"
 	}

@@ -77,6 +77,7 @@ type entry struct {
 	failure  error     // why the last launch or recovery failed
 	waiting  time.Time // since when it waits for a worker
 	death    int64     // kernel's time of the last death
+	arming   bool      // armLater has promised it
 	unarmed  *output   // the activation that could not be prepared
 	early    input     // a worker's word that it serves, come before the engine's
 }

@@ -43,8 +43,8 @@ func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []*understudyv1.
 
 // segmentsTaken notes which process has a binding's segments now.
 func (m *Manager) segmentsTaken(e *entry, w *pool.Worker, epoch uint64) {
-	if len(e.manifest.Segments) == 0 || w == nil {
-		return
+	if len(e.manifest.Segments) == 0 || w == nil || e.phase.worker != w.ID || m.bindings[e.ProcessID] != e {
+		return // it has none, or lost them already
 	}
 	// Dead and reaped already: then its end is told next, and nobody owns them.
 	if owner, err := shmregistry.OwnerOf(w.Pid); err == nil {

@@ -68,7 +68,8 @@ type input struct {
 type outputKind uint8
 
 const (
-	// outArm: give the engine the plan for epoch, guarded by worker.
+	// outArm: give the engine the plan for epoch, guarded by worker. late: the
+	// worker has just taken over and needs the processor more than its successor.
 	outArm outputKind = iota
 	outDisarm
 	// outPublish: tell watchers the new state.
@@ -93,6 +94,7 @@ type output struct {
 	worker takeover.WorkerID
 	epoch  uint64
 	reason Reason
+	late   bool
 }
 
 // step is the whole life of a binding: what was, what happened, what follows.
@@ -236,7 +238,7 @@ func activated(p phase, in input) (phase, []output) {
 	out := []output{{kind: outPublish, reason: reason}} // proxies first
 	if !in.spent {
 		p.armed = true
-		out = append(out, output{kind: outArm, worker: in.worker, epoch: in.epoch + 1})
+		out = append(out, output{kind: outArm, worker: in.worker, epoch: in.epoch + 1, late: reason == ReasonFailover})
 	}
 	return p, append(out, output{kind: outDeadline})
 }

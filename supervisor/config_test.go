@@ -91,7 +91,7 @@ func TestLoadConfigNamesFileLineAndField(t *testing.T) {
 	long := "/" + strings.Repeat("x", supervisor.MaxRuntimeDir)
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown root", "lancher: {}\n", ":1: lancher: unknown field; known are health, launcher, metrics, sentinel"},
-		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are default_isolation, grpc_port, health, metrics, patterns_dir, process_manager, runtime_dir, sentinel, state_dir"},
+		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are default_isolation, grpc_port, health, metrics, patterns_dir, process_manager, runtime_dir, segments, sentinel, state_dir"},
 		{"unknown field below", "launcher:\n  process_manager:\n    resync: 1s\n", ":3: launcher.process_manager.resync: unknown field; known are backoff_period, max_concurrent_starts, resync_interval"},
 		{"wrong type", "launcher:\n  grpc_port: here\n", `:2: launcher.grpc_port: must be a whole number, not "here"`},
 		{"port quoted", "launcher:\n  grpc_port: \"80\"\n", `:2: launcher.grpc_port: must be a whole number, not "80"`},
