@@ -55,8 +55,17 @@ func startDaemon(t *testing.T, manifests map[string]string) *daemon {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "patterns", name, "manifest.yaml"), []byte(text), 0o600))
 	}
 	require.NoError(t, os.Mkdir(d.mark(), 0o700))
+	t.Cleanup(d.end)
+	d.start()
+	return d
+}
+
+// start starts the daemon's process and waits until it is ready.
+func (d *daemon) start() {
+	t := d.t
+	t.Helper()
 	d.cmd = d.command(d.path("run"), d.path("state"))
-	log, err := os.Create(d.path("log"))
+	log, err := os.OpenFile(d.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
 	defer log.Close()
 	d.cmd.Stderr = log
@@ -69,13 +78,12 @@ func startDaemon(t *testing.T, manifests map[string]string) *daemon {
 		}
 	})
 	line := make(chan string, 1)
-	go func() {
+	go func(cmd *exec.Cmd) {
 		s, _ := bufio.NewReader(out).ReadString('\n')
 		line <- s
 		_, _ = io.Copy(io.Discard, out)
-		d.exited <- d.cmd.Wait()
-	}()
-	t.Cleanup(d.end)
+		d.exited <- cmd.Wait()
+	}(d.cmd)
 	select {
 	case s := <-line:
 		_, rest, ok := strings.Cut(s, "grpc=")
@@ -87,7 +95,14 @@ func startDaemon(t *testing.T, manifests map[string]string) *daemon {
 	conn := d.dial()
 	d.launcher, d.supervisor = launcher.NewPatternLauncherClient(conn), understudyv1.NewSupervisorClient(conn)
 	d.journal = keepJournal(t, d.supervisor)
-	return d
+}
+
+// restart kills the daemon, as a crash would, and starts it again.
+func (d *daemon) restart() {
+	d.t.Helper()
+	require.NoError(d.t, d.cmd.Process.Kill())
+	<-d.exited
+	d.start()
 }
 
 // command is an understudyd on the daemon's patterns, not started yet.

@@ -22,6 +22,13 @@ func TestMain(m *testing.M) {
 		burn()
 		os.Exit(0)
 	}
+	if os.Getenv(tallyEnv) != "" {
+		if err := tally(); err != nil {
+			fmt.Fprintln(os.Stderr, "tally:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(programsDir())
 		os.Exit(code)

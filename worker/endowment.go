@@ -11,11 +11,15 @@ import (
 )
 
 // endow gives an assignment what its activation came with, and uses up all of
-// the descriptors. begin is called at the first Accept of the first listener.
+// the descriptors. Those of segments stay open as long as the process: a
+// supervisor that was restarted finds the segments by them. begin is called at
+// the first Accept of the first listener.
 func (a *Assignment) endow(m *understudyv1.Activate, fds []int, h *heir.Heir, begin func()) (err error) {
 	defer func() {
-		closeAll(fds)
-		if err != nil {
+		if err == nil {
+			closeAll(fds[:len(m.Listeners)])
+		} else {
+			closeAll(fds)
 			closeListeners(a.Listeners)
 			closeSegments(a.Segments)
 		}

@@ -32,6 +32,10 @@ func Run(ctx context.Context, p Pattern) error {
 	term := make(chan os.Signal, 2)
 	signal.Notify(term, unix.SIGTERM)
 	defer signal.Stop(term)
+	// A supervisor that is gone reads our output no more. To write to it must
+	// not end us (os/signal, "SIGPIPE"). Notify, not Ignore: what is ignored
+	// stays so in the programs that we start.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	env, err := readEnvironment()
 	if err != nil {
 		return err
