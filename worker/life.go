@@ -119,7 +119,7 @@ func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
 	l.announcement.sent = make(chan struct{})
-	announce := func() { l.announcement.begin(func() { l.link.send(active) }) }
+	announce := func() { l.announcement.begin(a.Epoch, func() { l.link.send(active) }) }
 	if err := a.endow(m, fds, l.heir, announce); err != nil {
 		return fmt.Errorf("activate %s: %w", a.ProcessID, err)
 	}
