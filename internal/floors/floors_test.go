@@ -26,6 +26,7 @@ var floors = [][]string{
 	{"internal/observe"},
 	{"internal/"},
 	{"supervisor/"},
+	{"patterns/internal/"},
 	{"patterns/"}, // the programs
 	{"cmd/", "bench/"},
 }

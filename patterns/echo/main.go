@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"understudy/patterns/echo/echov1"
+	"understudy/patterns/internal/ballast"
 	"understudy/worker"
 	"understudy/worker/grpcworker"
 )
@@ -39,7 +40,7 @@ func main() {
 type echo struct {
 	echov1.UnimplementedEchoServer
 	assignment atomic.Pointer[worker.Assignment] // nil on standby
-	ballast    ballast
+	ballast    ballast.Ballast
 	// stuck is what CRASH_WAY_DEADLOCK takes and never gives back.
 	stuck sync.RWMutex
 }
@@ -57,7 +58,7 @@ func (e *echo) warm(ctx context.Context, config map[string]string) error {
 		}
 	}
 	warm := time.Now().Add(time.Duration(ms) * time.Millisecond)
-	if err := e.raiseBallast(config); err != nil {
+	if err := e.ballast.RaiseTo(config); err != nil {
 		return err
 	}
 	for busy && time.Now().Before(warm) && ctx.Err() == nil {
@@ -74,15 +75,7 @@ func (e *echo) warm(ctx context.Context, config map[string]string) error {
 // manifest's. Other tenants' launches find it in place.
 func (e *echo) activate(_ context.Context, a *worker.Assignment) error {
 	e.assignment.Store(a)
-	return e.raiseBallast(a.Config)
-}
-
-func (e *echo) raiseBallast(config map[string]string) error {
-	mb, err := number(config, "ballast_mb")
-	if err != nil {
-		return err
-	}
-	return e.ballast.raise(mb)
+	return e.ballast.RaiseTo(a.Config)
 }
 
 // number reads a whole number that is not negative, by default 0.

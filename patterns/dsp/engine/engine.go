@@ -1,0 +1,101 @@
+// Package engine is the audio thread of a dsp worker: it takes blocks from the input ring, runs the chain on them and
+// commits, for as long as its epoch has the segments.
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"understudy/patterns/dsp/blocks"
+	"understudy/patterns/dsp/chain"
+	"understudy/patterns/dsp/realtime"
+	"understudy/shmregistry/segment"
+)
+
+// rehearsal is how many silent blocks are processed in advance: once around the delay line, a few milliseconds' work.
+const rehearsal = chain.LineFrames / chain.Frames
+
+// Engine is an audio thread that waits for its job.
+type Engine struct {
+	jobs chan job
+}
+
+type job struct {
+	shared *blocks.Shared
+	epoch  uint64
+	over   func(error)
+}
+
+// Start starts the thread, in real time where that is wanted and permitted, and has it rehearse. It returns when the
+// thread is ready. A thread that gets no job ends with ctx.
+func Start(ctx context.Context, inRealTime bool, log *slog.Logger) *Engine {
+	e := &Engine{jobs: make(chan job)}
+	ready := make(chan string)
+	go func() {
+		scheduling := realtime.Lock(inRealTime)
+		c := chain.New()
+		rehearse(c)
+		ready <- scheduling
+		select {
+		case j := <-e.jobs:
+			j.over(run(c, j.shared, j.epoch))
+		case <-ctx.Done():
+		}
+	}()
+	log.Info("audio thread is ready", "scheduling", <-ready)
+	return e
+}
+
+// Run gives the thread its job and returns at once. It goes on for as long as the process lives and no newer epoch has
+// the segments; over is then called, on that thread, with an error that says why. It may be called once.
+func (e *Engine) Run(shared *blocks.Shared, epoch uint64, over func(error)) {
+	e.jobs <- job{shared, epoch, over}
+}
+
+// rehearse runs the chain on silence, so that its code and tables are in memory.
+func rehearse(c *chain.Chain) {
+	var state, next chain.State
+	var in, out chain.Block
+	line := chain.NewLine()
+	for range rehearsal {
+		c.Process(&next, &state, line, &out, &in)
+		state = next
+	}
+}
+
+// run processes blocks from the committed state on. It returns segment.ErrStale when it has been replaced. Between two
+// blocks nothing is allocated and nothing is logged.
+func run(c *chain.Chain, shared *blocks.Shared, epoch uint64) error {
+	cell, err := shared.Take(epoch)
+	if err != nil {
+		return err
+	}
+	line := shared.Line()
+	state := cell.Current()
+	for {
+		for {
+			// A worker that has been replaced must not write, nor compute from a ring that has gone round meanwhile.
+			if shared.Epoch() > epoch {
+				return segment.ErrStale
+			}
+			written := shared.Written()
+			// The count is the low half of the number, so only the difference counts.
+			if int32(written-uint32(state.Block)) > 0 {
+				break
+			}
+			if err := shared.AwaitInput(written); err != nil {
+				return err
+			}
+		}
+		n := state.Block
+		c.Process(cell.Next(), state, line, shared.Out(n), shared.In(n))
+		if err := cell.Commit(); err != nil {
+			return err
+		}
+		state = cell.Current()
+	}
+}
+
+// Replaced reports whether an engine ended because a newer epoch has the segments, which is no failure of its own.
+func Replaced(err error) bool { return errors.Is(err, segment.ErrStale) }
