@@ -14,6 +14,7 @@ import (
 const (
 	Program = "understudy/cmd/understudyd"
 	Echo    = "understudy/patterns/echo"
+	DSP     = "understudy/patterns/dsp"
 )
 
 // Build builds a program of this module as `make build` does and returns its

@@ -20,6 +20,7 @@ import (
 
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/shmregistry"
 )
 
 const (
@@ -45,6 +46,10 @@ type Pattern struct {
 	Args          []string
 	Environment   map[string]string
 	Config        map[string]string
+	// Segments are the shared memory that its workers get.
+	Segments []shmregistry.Spec
+	// Cold keeps no standby: a death means a start.
+	Cold bool
 	// Heir lets its workers have one.
 	Heir bool
 	// StartTimeout bounds a start; a start that touches much memory is slow.
@@ -108,9 +113,17 @@ func (d *Daemon) writeManifest() error {
 		return err
 	}
 	p := d.cfg.Pattern
+	segments := []map[string]any{}
+	for _, spec := range p.Segments {
+		segments = append(segments, map[string]any{"name": spec.Name, "size": spec.Size, "on_death": string(spec.OnDeath), "named": spec.Named})
+	}
+	spares := map[string]int{"min": 1, "max": 2}
+	if p.Cold {
+		spares = map[string]int{"min": 0, "max": 0}
+	}
 	manifest, err := yaml.Marshal(map[string]any{
 		"name": p.Name, "program": p.Program, "args": p.Args, "environment": p.Environment, "config": p.Config, "heir": p.Heir,
-		"isolation": "namespace", "spares": map[string]int{"min": 1, "max": 2},
+		"isolation": "namespace", "spares": spares, "segments": segments,
 		"start_timeout": p.StartTimeout.String(), "crash_budget": map[string]int{"max": 0},
 	})
 	if err != nil {

@@ -1,0 +1,265 @@
+// Command audio is the host of the dsp pattern and its proof: it plays a WAV file through the worker in real time,
+// block by block with a deadline each, kills the active worker every second in random ways, and counts the blocks that
+// were late (dropouts) and the samples that differ from an uninterrupted run of the same chain.
+//
+// Block n is handed in at n times 5.33 ms and has to be back when its successor is due, and as many blocks later as the
+// look-ahead says. Where a take has dropouts under load, it is repeated with the look-ahead that would have had none.
+//
+// Run it from the module's folder: it builds what it measures. It writes input.wav, output.wav (silence where a block
+// was late) and audio.json, and with -picture a picture of a kill with and without a standby.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	busyload "understudy/bench/internal/busy"
+	"understudy/bench/internal/daemon"
+	"understudy/bench/internal/role"
+	"understudy/bench/internal/scratch"
+	"understudy/patterns/dsp/blocks"
+	"understudy/patterns/dsp/chain"
+	"understudy/shmregistry/segment"
+)
+
+// The loads.
+const (
+	idle = "idle"
+	busy = "busy"
+)
+
+// forPicture is the number of kills in a take that is made for the picture only.
+const forPicture = 3
+
+// startTimeout is for a worker of several GB beside busy cores.
+const startTimeout = 2 * time.Minute
+
+var roles = role.Roles{busyload.Role: busyload.Main}
+
+func main() {
+	role.Play(roles)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "audio:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	kills, lookahead, ballast int
+	load, wav, out, picture   string
+	standby, again            bool
+}
+
+func (o *options) parse(args []string, stderr io.Writer) error {
+	f := flag.NewFlagSet("audio", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.kills, "kills", 60, "kills, one a second")
+	f.StringVar(&o.load, "load", idle, "load: idle, busy (every core computes)")
+	f.IntVar(&o.lookahead, "lookahead", 1, "blocks of 5.33 ms that a block may be late")
+	f.IntVar(&o.ballast, "ballast", 0, "resident memory of the worker in MiB")
+	f.BoolVar(&o.standby, "standby", true, "keep a standby; without one, every kill is a cold restart")
+	f.BoolVar(&o.again, "again", true, "under load, repeat a take that had dropouts with the look-ahead that it needed")
+	f.StringVar(&o.wav, "wav", "", "file to play, 48 kHz stereo, again and again; by default a test signal is made")
+	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
+	f.StringVar(&o.picture, "picture", "", "PNG file to draw a kill into; a short take without a standby is made for it")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	switch {
+	case f.NArg() > 0:
+		return fmt.Errorf("arguments %q are not understood; see --help", f.Args())
+	case o.load != idle && o.load != busy:
+		return fmt.Errorf("-load %q is none of %s, %s", o.load, idle, busy)
+	case o.kills < 0 || o.kills > 3600:
+		return fmt.Errorf("-kills %d is not from 0 to 3600", o.kills)
+	case o.lookahead < 0 || o.lookahead >= blocks.Ring:
+		return fmt.Errorf("-lookahead %d is not from 0 to %d", o.lookahead, blocks.Ring-1)
+	case o.ballast < 0:
+		return fmt.Errorf("-ballast %d is below 0", o.ballast)
+	case o.picture != "" && (o.kills == 0 || !o.standby):
+		return errors.New("-picture needs kills and a standby")
+	}
+	return nil
+}
+
+// bench is one run.
+type bench struct {
+	options
+	dir              *scratch.Dir
+	understudyd, dsp string
+	music            []chain.Block
+	daemons          int
+	results          []*result
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	b := &bench{}
+	if err := b.parse(args, stderr); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.out, 0o755); err != nil {
+		return err
+	}
+	if b.wav == "" {
+		b.wav = filepath.Join(b.out, "input.wav")
+		if err := writeWAV(b.wav, testSignal()); err != nil {
+			return err
+		}
+	}
+	if b.music, err = readWAV(b.wav); err != nil {
+		return err
+	}
+	if b.dir, err = scratch.New(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.dir.Close()) }()
+	if b.understudyd, err = daemon.Build(ctx, b.dir.Join(), daemon.Program); err != nil {
+		return err
+	}
+	if b.dsp, err = daemon.Build(ctx, b.dir.Join(), daemon.DSP); err != nil {
+		return err
+	}
+	// The host is the instrument: it collects its garbage between takes.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	return errors.Join(b.all(ctx, stdout), b.writeJSON())
+}
+
+func (b *bench) all(ctx context.Context, stdout io.Writer) error {
+	r, t, err := b.take(ctx, b.options)
+	if err != nil {
+		return err
+	}
+	r.print(stdout)
+	if err := writeWAV(filepath.Join(b.out, "output.wav"), t.out); err != nil {
+		return err
+	}
+	if o := b.options; o.load == busy && o.again && o.standby && r.Dropouts > 0 && r.Needed < blocks.Ring {
+		o.lookahead = r.Needed
+		again, _, err := b.take(ctx, o)
+		if err != nil {
+			return err
+		}
+		again.print(stdout)
+	}
+	if b.picture == "" {
+		return nil
+	}
+	o := b.options
+	o.standby, o.kills = false, forPicture
+	cold, coldTake, err := b.take(ctx, o)
+	if err != nil {
+		return err
+	}
+	cold.print(stdout)
+	return drawKills(b.picture, around(r, t, "with a standby"), around(cold, coldTake, "without: cold restart"))
+}
+
+// take plays once, with a daemon of its own.
+func (b *bench) take(ctx context.Context, o options) (r *result, t *take, err error) {
+	b.daemons++
+	dir, err := b.dir.Make(strconv.Itoa(b.daemons))
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.load == busy {
+		l, err := busyload.Start(ctx, runtime.NumCPU())
+		if err != nil {
+			return nil, nil, err
+		}
+		defer l.Stop()
+	}
+	d, err := daemon.Start(ctx, daemon.Config{Program: b.understudyd, Dir: dir, Pattern: daemon.Pattern{
+		Name: "dsp", Program: b.dsp, Config: map[string]string{"ballast_mb": strconv.Itoa(o.ballast)},
+		Environment: map[string]string{"GOTRACEBACK": "none"}, Segments: blocks.Specs(), Cold: !o.standby, Heir: true, StartTimeout: startTimeout}})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, d.Stop()) }()
+	id, _, err := d.Launch(ctx, "bench")
+	if err != nil {
+		return nil, nil, err
+	}
+	shared, release, err := open(ctx, d, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer release()
+	if err := d.AwaitSpare(ctx); err != nil {
+		return nil, nil, err
+	}
+	n := int(time.Duration(o.kills+2) * between / due(1))
+	t = newTake(n)
+	want := reference(b.music, n)
+	r = &result{Load: o.load, BallastMB: o.ballast, Standby: o.standby, Lookahead: o.lookahead}
+	runtime.GC()
+	killed := make(chan error, 1)
+	err = t.play(shared, b.music, func(begun time.Time) {
+		go func() {
+			var err error
+			r.Kills, err = killer(ctx, d, id, begun, o.kills)
+			killed <- err
+		}()
+	})
+	if err = errors.Join(err, <-killed); err != nil {
+		return nil, nil, err
+	}
+	r.judge(t, want)
+	b.results = append(b.results, r)
+	return r, t, d.Terminate(ctx, id)
+}
+
+// open maps the segments of a binding by their names.
+func open(ctx context.Context, d *daemon.Daemon, id string) (shared *blocks.Shared, release func(), err error) {
+	paths, err := d.Segments(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	segments := map[string]*segment.Segment{}
+	release = func() {
+		for _, s := range segments {
+			_ = s.Close()
+		}
+	}
+	for name, path := range paths {
+		s, err := segment.Open(path)
+		if err != nil {
+			release()
+			return nil, nil, err
+		}
+		segments[name] = s
+	}
+	if shared, err = blocks.Of(segments); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return shared, release, nil
+}
+
+func (b *bench) writeJSON() error {
+	text, err := json.MarshalIndent(b.results, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.out, "audio.json"), append(text, '\n'), 0o644)
+}
