@@ -69,6 +69,9 @@ func TestTheLifeOfABinding(t *testing.T) {
 	require.EqualValues(t, 2, daemon["bindings"])
 	require.Contains(t, strings.Join(says(t, "status"), "\n"), "death source")
 
+	require.Len(t, says(t, "shm", "list"), 1, "the head alone")
+	require.Equal(t, "0 segments would be removed", says(t, "shm", "sweep", "--dry-run")[1])
+
 	for command, want := range map[string]string{"terminate": "ns:a:good\nsession:s:good\n:4\n", "launch": "broken\ngood\n:4\n"} {
 		offered, _, err := understudy(t, "__complete", command, "")
 		require.NoError(t, err)

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"understudy/shmregistry"
 )
 
 // understudy runs a command line and returns what it printed.
@@ -34,7 +36,7 @@ func TestNoDaemonIsOneClearLine(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "api.sock")
 	for _, args := range [][]string{
 		{"launch", "echo"}, {"list"}, {"status"}, {"status", "ns:a:echo"}, {"terminate", "ns:a:echo"},
-		{"pools"}, {"watch"}, {"events"}, {"kill", "ns:a:echo"},
+		{"pools"}, {"watch"}, {"events"}, {"kill", "ns:a:echo"}, {"shm", "list"}, {"shm", "sweep"},
 	} {
 		for addr, reason := range map[string]string{addr: "connection refused", "unix://" + socket: "no such file or directory"} {
 			stdout, stderr, err := understudy(t, append(args, "--addr", addr)...)
@@ -145,4 +147,25 @@ func TestValidate(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &v))
 	require.False(t, v.OK)
 	require.Contains(t, v.Error, "spares.min")
+}
+
+func TestSegmentsAreListedWithoutADaemon(t *testing.T) {
+	dir := t.TempDir()
+	r, err := shmregistry.Open(shmregistry.Config{StateDir: dir})
+	require.NoError(t, err)
+	for _, binding := range []string{"ns:a:echo", "ns:b:echo"} {
+		_, err = r.Prepare(binding, 1, []shmregistry.Spec{{Name: "state", Size: 3 << 20, OnDeath: shmregistry.Handover}})
+		require.NoError(t, err)
+	}
+	require.NoError(t, r.Close())
+	out, _, err := understudy(t, "shm", "list", "ns:a:echo", "--state-dir", dir)
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^ns:a:echo +state +3MiB +handover +prepared +1 `, out)
+	require.NotContains(t, out, "ns:b:echo")
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "segments.json"), []byte(`{"version": 1, "inst`), 0o600))
+	_, _, err = understudy(t, "shm", "list", "--state-dir", dir)
+	require.ErrorContains(t, err, filepath.Join(dir, "segments.json"))
+	_, _, err = understudy(t, "shm", "list", "--state-dir", filepath.Join(dir, "nowhere"))
+	require.ErrorContains(t, err, "no such file")
 }

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"understudy/internal/api"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/shmregistry"
 )
 
 func (c *cli) shmCommand() *cobra.Command {
@@ -21,15 +25,20 @@ func (c *cli) shmCommand() *cobra.Command {
 }
 
 func (c *cli) shmListCommand() *cobra.Command {
-	return &cobra.Command{
+	var stateDir string
+	cmd := &cobra.Command{
 		Use:               "list [ID]",
 		Short:             "Show the segments of one binding, or of all",
+		Long:              "Show the segments of one binding, or of all. With --state-dir they are read from\nthe registry's file, whether or not a daemon runs.",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.completeBindings,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &understudyv1.ListSegmentsRequest{}
 			if len(args) > 0 {
 				r.ProcessId = args[0]
+			}
+			if stateDir != "" {
+				return c.listRegistry(stateDir, r.GetProcessId())
 			}
 			return c.call(cmd.Context(), "listing", func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				a, err := understudyv1.NewSupervisorClient(conn).ListSegments(ctx, r)
@@ -43,6 +52,24 @@ func (c *cli) shmListCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the daemon's state directory, to read the registry without the daemon")
+	return cmd
+}
+
+// listRegistry shows what the registry's file says.
+func (c *cli) listRegistry(stateDir, processID string) error {
+	entries, err := shmregistry.ReadFile(filepath.Join(stateDir, shmregistry.FileName))
+	if err != nil {
+		return err
+	}
+	if processID != "" {
+		entries = slices.DeleteFunc(entries, func(e shmregistry.Entry) bool { return e.Binding != processID })
+	}
+	segments := api.SegmentMessages(entries)
+	if c.json {
+		return c.printJSON(&understudyv1.ListSegmentsResponse{Segments: segments})
+	}
+	return c.printSegments(segments)
 }
 
 func (c *cli) shmSweepCommand() *cobra.Command {

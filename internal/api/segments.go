@@ -12,7 +12,7 @@ import (
 
 // ListSegments implements understudyv1.SupervisorServer.
 func (s *supervisorService) ListSegments(_ context.Context, r *understudyv1.ListSegmentsRequest) (*understudyv1.ListSegmentsResponse, error) {
-	return &understudyv1.ListSegmentsResponse{Segments: segmentMessages(s.core.Segments(r.GetProcessId()))}, nil
+	return &understudyv1.ListSegmentsResponse{Segments: SegmentMessages(s.core.Segments(r.GetProcessId()))}, nil
 }
 
 // SweepSegments implements understudyv1.SupervisorServer.
@@ -21,10 +21,11 @@ func (s *supervisorService) SweepSegments(_ context.Context, r *understudyv1.Swe
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
-	return &understudyv1.SweepSegmentsResponse{Segments: segmentMessages(swept)}, nil
+	return &understudyv1.SweepSegmentsResponse{Segments: SegmentMessages(swept)}, nil
 }
 
-func segmentMessages(entries []shmregistry.Entry) []*understudyv1.SegmentInfo {
+// SegmentMessages is the registry's entries as the API tells them.
+func SegmentMessages(entries []shmregistry.Entry) []*understudyv1.SegmentInfo {
 	out := make([]*understudyv1.SegmentInfo, len(entries))
 	for i, e := range entries {
 		out[i] = &understudyv1.SegmentInfo{ProcessId: e.Binding, Name: e.Segment, Size: uint64(e.Size),
