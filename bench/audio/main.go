@@ -32,6 +32,7 @@ import (
 	"understudy/bench/internal/scratch"
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/chain"
+	"understudy/patterns/dsp/realtime"
 	"understudy/shmregistry/segment"
 )
 
@@ -140,6 +141,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if b.dsp, err = daemon.Build(ctx, b.dir.Join(), daemon.DSP); err != nil {
 		return err
 	}
+	realtime.MakeRoom()
 	// The host is the instrument: it collects its garbage between takes.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	return errors.Join(b.all(ctx, stdout), b.writeJSON())

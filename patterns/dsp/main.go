@@ -17,6 +17,7 @@ import (
 
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/engine"
+	"understudy/patterns/dsp/realtime"
 	"understudy/patterns/internal/ballast"
 	"understudy/worker"
 	"understudy/worker/grpcworker"
@@ -38,6 +39,7 @@ type dsp struct {
 }
 
 func run(ctx context.Context) error {
+	realtime.MakeRoom()
 	ctx, over := context.WithCancelCause(ctx)
 	defer over(nil)
 	d := &dsp{over: over}

@@ -153,20 +153,23 @@ func TestKilledWorkersLeaveNoTrace(t *testing.T) {
 			}
 			require.True(t, h.await(), "worker of epoch %d does nothing", epoch)
 		}
-		timer := time.AfterFunc(time.Duration(r.IntN(2000))*time.Microsecond, func() { _ = worker.Process.Kill() })
-		if r.IntN(3) == 0 { // the successor comes while the worker is alive, and stops it
-			next := startWorker(t, dir, epoch+1)
-			defer timer.Stop()
-			dead := worker
-			defer func() { _ = dead.Wait() }()
-			worker = next
-			continue
+		victim := worker
+		dead := make(chan error, 1)
+		time.AfterFunc(time.Duration(r.IntN(2000))*time.Microsecond, func() {
+			_ = victim.Process.Kill()
+			dead <- victim.Wait()
+		})
+		overlap := r.IntN(3) == 0
+		if overlap { // the successor comes while the worker is alive, and stops it
+			worker = startWorker(t, dir, epoch+1)
 		}
 		for h.in-h.back < blocks.Ring {
 			h.handIn()
 		}
-		_ = worker.Wait()
-		worker = startWorker(t, dir, epoch+1)
+		<-dead
+		if !overlap {
+			worker = startWorker(t, dir, epoch+1)
+		}
 	}
 	for h.back < h.in {
 		require.True(t, h.await())
