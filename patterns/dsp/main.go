@@ -12,8 +12,10 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"time"
 
 	"google.golang.org/grpc"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/engine"
@@ -43,7 +45,7 @@ func run(ctx context.Context) error {
 	ctx, over := context.WithCancelCause(ctx)
 	defer over(nil)
 	d := &dsp{over: over}
-	err := grpcworker.Run(ctx, grpcworker.Options{Warm: d.warm, Register: func(*grpc.Server) {}, Activate: d.activate})
+	err := grpcworker.Run(ctx, grpcworker.Options{Warm: d.warm, Register: func(*grpc.Server) {}, Probe: d.probe, Activate: d.activate})
 	if cause := context.Cause(ctx); cause != nil && !engine.Replaced(cause) {
 		return errors.Join(err, cause)
 	}
@@ -63,6 +65,17 @@ func (d *dsp) warm(ctx context.Context, config map[string]string) error {
 	}
 	d.engine = engine.Start(ctx, inRealTime, slog.Default())
 	return nil
+}
+
+// standstill is how long blocks may wait before the worker counts as hung: 187 of them, which is no load but a fault.
+const standstill = time.Second
+
+// probe asks for an answer on the endpoint, and whether the music goes on.
+func (d *dsp) probe(ctx context.Context, cc grpc.ClientConnInterface) error {
+	if _, err := healthv1.NewHealthClient(cc).Check(ctx, &healthv1.HealthCheckRequest{}); err != nil {
+		return err
+	}
+	return d.engine.Check(standstill)
 }
 
 // activate starts the music. It goes on until the process ends, even while the worker drains: its successor, if there

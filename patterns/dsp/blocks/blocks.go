@@ -98,6 +98,20 @@ func (s *Shared) HandIn(n uint64) {
 	s.Nudge()
 }
 
+// ErrCount says that the input's count is not one that a host can have set: behind the worker, or more than a ring ahead
+// of it.
+var ErrCount = errors.New("not a count of input blocks")
+
+// Ready is how many input blocks wait for a worker that has done that many. It fails with [ErrCount].
+func (s *Shared) Ready(done uint64) (int, error) {
+	// The count is the low half of the number, so only the difference counts.
+	ready := int32(s.Written() - uint32(done))
+	if ready < 0 || ready > Ring {
+		return 0, fmt.Errorf("%w: %s is %d blocks ahead of block %d, expected 0 to %d", ErrCount, Input, ready, done, Ring)
+	}
+	return int(ready), nil
+}
+
 // Nudge wakes a worker that waits for input, which then looks whether it still has the segments.
 func (s *Shared) Nudge() { segment.Wake(s.input.Word(0), 1<<30) }
 

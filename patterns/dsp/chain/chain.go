@@ -25,7 +25,9 @@ type Block = [Samples]float32
 // block. It has no pointers and no holes, so that it can lie in shared memory.
 type State struct {
 	// Block is the number of blocks done, and the number of the next.
-	Block    uint64
+	Block uint64
+	// Refused counts the samples of the input that were none, see [Loudest].
+	Refused  uint64
 	Filters  [Bands][Channels]Memory
 	Envelope Envelope
 }
@@ -42,15 +44,25 @@ func New() *Chain {
 	return &Chain{bank: Bank(), compressor: NewCompressor(Leveller()), delay: Echo()}
 }
 
+// Loudest is the largest magnitude that is taken for a sample, 24 dB above full scale. What is louder, or no number at
+// all, is refused: silence takes its place. In filters and a delay that feed back it would never end, and every
+// successor would inherit it.
+const Loudest = 16
+
 // Process computes one block. next becomes the state after it; state and in are only read. All of next and out is
 // written, and of the line one block.
 func (c *Chain) Process(next, state *State, line Line, out, in *Block) {
-	next.Block, next.Filters, next.Envelope = state.Block+1, state.Filters, state.Envelope
+	*next = *state
+	next.Block++
 	at := int(state.Block * Frames % uint64(line.frames()))
 	for i := 0; i < Samples; i += Channels {
 		var s [Channels]float32
 		for ch := range s {
 			x := in[i+ch]
+			if !(abs(x) <= Loudest) { // nor is NaN
+				x = 0
+				next.Refused++
+			}
 			for b := range c.bank {
 				x = c.bank[b].tick(&next.Filters[b][ch], x)
 			}

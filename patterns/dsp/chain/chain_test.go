@@ -79,6 +79,25 @@ func TestSilenceStaysSilenceAndTailsEnd(t *testing.T) {
 	}
 }
 
+// A sample that is none changes nothing but its own place, for ever.
+func TestWhatIsNoSampleIsSilence(t *testing.T) {
+	bad := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e38, -1.01 * chain.Loudest}
+	in := noise(4, 800)
+	for i := range bad {
+		in[3][7*i] = 0
+	}
+	in[3][100] = chain.Loudest // loud, and one
+	want := play(in)
+	for i, x := range bad {
+		in[3][7*i] = float32(x)
+	}
+	require.Equal(t, want, play(in))
+	var state, next chain.State
+	var out chain.Block
+	chain.New().Process(&next, &state, chain.NewLine(), &out, &in[3])
+	require.EqualValues(t, len(bad), next.Refused)
+}
+
 // response is the gain of a filter at a frequency, in dB, from its transfer function.
 func response(q chain.Biquad, frequency float64) float64 {
 	z := cmplx.Exp(complex(0, -2*math.Pi*frequency/chain.Rate))

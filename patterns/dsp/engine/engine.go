@@ -5,7 +5,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/chain"
@@ -19,6 +22,8 @@ const rehearsal = chain.LineFrames / chain.Frames
 // Engine is an audio thread that waits for its job.
 type Engine struct {
 	jobs chan job
+	log  *slog.Logger
+	busy atomic.Pointer[job] // nil before there is one
 }
 
 type job struct {
@@ -30,7 +35,7 @@ type job struct {
 // Start starts the thread, in real time where that is wanted and permitted, and has it rehearse. It returns when the
 // thread is ready. A thread that gets no job ends with ctx.
 func Start(ctx context.Context, inRealTime bool, log *slog.Logger) *Engine {
-	e := &Engine{jobs: make(chan job)}
+	e := &Engine{jobs: make(chan job), log: log}
 	ready := make(chan string)
 	go func() {
 		scheduling := realtime.Lock(inRealTime)
@@ -39,7 +44,7 @@ func Start(ctx context.Context, inRealTime bool, log *slog.Logger) *Engine {
 		ready <- scheduling
 		select {
 		case j := <-e.jobs:
-			j.over(run(c, j.shared, j.epoch))
+			j.over(e.run(c, j.shared, j.epoch))
 		case <-ctx.Done():
 		}
 	}()
@@ -50,7 +55,39 @@ func Start(ctx context.Context, inRealTime bool, log *slog.Logger) *Engine {
 // Run gives the thread its job and returns at once. It goes on for as long as the process lives and no newer epoch has
 // the segments; over is then called, on that thread, with an error that says why. It may be called once.
 func (e *Engine) Run(shared *blocks.Shared, epoch uint64, over func(error)) {
-	e.jobs <- job{shared, epoch, over}
+	j := job{shared, epoch, over}
+	e.jobs <- j
+	e.busy.Store(&j)
+}
+
+// Check fails if blocks have been waiting for as long as that and none was done, which is how a thread that hangs looks.
+func (e *Engine) Check(within time.Duration) error {
+	j := e.busy.Load()
+	if j == nil {
+		return nil
+	}
+	first, err := j.shared.Committed()
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(within); ; {
+		commits := j.shared.Commits()
+		done, err := j.shared.Committed()
+		if err != nil {
+			return err
+		}
+		// A count that cannot be is the host's mistake, and a successor would be no better.
+		if ready, err := j.shared.Ready(done); err != nil || ready == 0 || done != first || j.shared.Epoch() > j.epoch {
+			return nil
+		}
+		err = j.shared.AwaitCommit(commits, max(0, time.Until(deadline)))
+		if errors.Is(err, segment.ErrTimeout) {
+			return fmt.Errorf("audio: block %d waits for more than %v", done, within)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // rehearse runs the chain on silence, so that its code and tables are in memory.
@@ -65,8 +102,9 @@ func rehearse(c *chain.Chain) {
 }
 
 // run processes blocks from the committed state on. It returns segment.ErrStale when it has been replaced. Between two
-// blocks nothing is allocated and nothing is logged.
-func run(c *chain.Chain, shared *blocks.Shared, epoch uint64) error {
+// blocks nothing is allocated, and nothing is logged but a count that cannot be, once for each; it waits for a better
+// one then.
+func (e *Engine) run(c *chain.Chain, shared *blocks.Shared, epoch uint64) error {
 	cell, err := shared.Take(epoch)
 	if err != nil {
 		return err
@@ -80,9 +118,12 @@ func run(c *chain.Chain, shared *blocks.Shared, epoch uint64) error {
 				return segment.ErrStale
 			}
 			written := shared.Written()
-			// The count is the low half of the number, so only the difference counts.
-			if int32(written-uint32(state.Block)) > 0 {
+			ready, err := shared.Ready(state.Block)
+			if ready > 0 {
 				break
+			}
+			if err != nil {
+				e.log.Error("audio waits for a better count", "epoch", epoch, "error", err)
 			}
 			if err := shared.AwaitInput(written); err != nil {
 				return err

@@ -191,19 +191,80 @@ func TestAReplacedEngineStops(t *testing.T) {
 	e.Run(first, 1, func(err error) { over <- err })
 	h.handIn()
 	require.True(t, h.await())
-	_, err = open(dir, 2) // raises the epoch
+	end(t, dir, h, over)
+	require.Zero(t, h.different)
+}
+
+// A host that counts what cannot be is complained about, once for each count; with a good one the music goes on.
+func TestACountThatCannotBeIsWaitedOut(t *testing.T) {
+	dir := newSegments(t)
+	h := newHost(t, dir)
+	shared, err := open(dir, 1)
 	require.NoError(t, err)
-	h.shared.Nudge()
-	for ended := false; !ended; {
+	said := make(chan string, 10)
+	e := engine.Start(t.Context(), false, slog.New(slog.NewTextHandler(lines(said), nil)))
+	require.Contains(t, <-said, "ready")
+	over := make(chan error, 1)
+	e.Run(shared, 1, func(err error) { over <- err })
+	h.handIn()
+	require.True(t, h.await())
+	for _, count := range []uint64{0, blocks.Ring + 2} {
+		h.shared.HandIn(count)
+		require.Contains(t, <-said, "expected 0 to 64")
+		require.NoError(t, e.Check(time.Millisecond), "the worker cannot help it")
+	}
+	h.handIn()
+	require.True(t, h.await())
+	require.Zero(t, h.different)
+	require.Empty(t, said)
+	end(t, dir, h, over)
+}
+
+// lines sends what is written to it.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// end replaces the engine and waits for its end.
+func end(t *testing.T, dir string, h *host, over <-chan error) {
+	_, err := open(dir, 2) // raises the epoch
+	require.NoError(t, err)
+	for {
 		select {
-		case err = <-over:
-			ended = true
+		case err := <-over:
+			require.True(t, engine.Replaced(err), "%v", err)
+			return
 		default:
 			h.shared.Nudge() // it may have been between its look and its sleep
 		}
 	}
-	require.True(t, engine.Replaced(err), "%v", err)
-	require.Zero(t, h.different)
+}
+
+// A thread that hangs is told from one that has nothing to do.
+func TestAStandstillIsNoticed(t *testing.T) {
+	dir := newSegments(t)
+	h := newHost(t, dir)
+	shared, err := open(dir, 1)
+	require.NoError(t, err)
+	e := engine.Start(t.Context(), false, slog.Default())
+	require.NoError(t, e.Check(0), "a standby")
+	hung, over := make(chan struct{}), make(chan error, 1)
+	e.Run(shared, 1, func(err error) { <-hung; over <- err })
+	require.NoError(t, e.Check(0))
+	h.handIn()
+	require.True(t, h.await())
+	require.NoError(t, e.Check(0), "nothing to do")
+
+	// Another owner has the cell, so the thread's next commit ends it, and it hangs.
+	_, err = shared.Take(2)
+	require.NoError(t, err)
+	h.handIn()
+	require.ErrorContains(t, e.Check(50*time.Millisecond), "audio: block 1 waits for more than 50ms")
+	close(hung)
+	require.True(t, engine.Replaced(<-over))
 }
 
 func TestNothingIsAllocatedForABlock(t *testing.T) {
