@@ -111,6 +111,7 @@ func (e *Engine) run(c *chain.Chain, shared *blocks.Shared, epoch uint64) error 
 	}
 	line := shared.Line()
 	state := cell.Current()
+	var in, out chain.Block
 	for {
 		for {
 			// A worker that has been replaced must not write, nor compute from a ring that has gone round meanwhile.
@@ -129,8 +130,15 @@ func (e *Engine) run(c *chain.Chain, shared *blocks.Shared, epoch uint64) error 
 				return err
 			}
 		}
+		// What is made of a copy, aside, is right however long it takes: a worker that is held up and replaced may find
+		// another block in the ring's place afterwards.
 		n := state.Block
-		c.Process(cell.Next(), state, line, shared.Out(n), shared.In(n))
+		in = *shared.In(n)
+		c.Process(cell.Next(), state, line, &out, &in)
+		if shared.Epoch() > epoch {
+			return segment.ErrStale
+		}
+		*shared.Out(n) = out
 		if err := cell.Commit(); err != nil {
 			return err
 		}
