@@ -92,7 +92,7 @@ func TestFiveThousandProcesses(t *testing.T) {
 	var files unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &files))
 	if files.Cur < n+100 {
-		t.Skipf("RLIMIT_NOFILE is %d", files.Cur)
+		t.Skipf("RLIMIT_NOFILE is %d; %d watched processes need %d: raise it with ulimit -n", files.Cur, n, n+100)
 	}
 	each(t, func(t *testing.T, s *Sentinel) {
 		goroutines := runtime.NumGoroutine()
