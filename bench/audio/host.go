@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"understudy/bench/internal/standstill"
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/chain"
 	"understudy/patterns/dsp/realtime"
@@ -22,6 +23,8 @@ func due(n int) time.Duration {
 // take is what the host recorded. A take of n blocks is allocated before it begins.
 type take struct {
 	begun time.Time
+	// beganAt is the same in standstill's time.
+	beganAt int64
 	// scheduling is what the host's thread ran at.
 	scheduling string
 	// out are the blocks that came back, and back when, from begun on; 0 is never.
@@ -48,7 +51,7 @@ func (t *take) play(shared *blocks.Shared, music []chain.Block, begin func(time.
 
 func (t *take) loop(shared *blocks.Shared, music []chain.Block, begin func(time.Time)) error {
 	in, out := 0, 0
-	t.begun = time.Now()
+	t.begun, t.beganAt = time.Now(), standstill.Now()
 	begin(t.begun)
 	for {
 		commits := shared.Commits()

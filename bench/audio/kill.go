@@ -25,6 +25,8 @@ type kill struct {
 	At, Took time.Duration
 	Signal   string
 	PID      int
+	// Standbys is how many workers stood by just before.
+	Standbys int
 	// Worst is the longest time that a block took which was due until the next kill.
 	Worst time.Duration
 	// Late is the number of those blocks that missed their deadline.
@@ -41,8 +43,12 @@ func killer(ctx context.Context, d *daemon.Daemon, processID string, begun time.
 		case <-ctx.Done():
 			return kills, context.Cause(ctx)
 		}
+		standbys, err := d.Standbys(ctx)
+		if err != nil {
+			return kills, err
+		}
 		sig := ways[rand.IntN(len(ways))]
-		k := kill{At: time.Since(begun), Signal: unix.SignalName(sig)}
+		k := kill{Standbys: standbys, At: time.Since(begun), Signal: unix.SignalName(sig)}
 		pid, err := d.Signal(ctx, processID, sig)
 		if err != nil {
 			return kills, err

@@ -30,6 +30,7 @@ import (
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/role"
 	"understudy/bench/internal/scratch"
+	"understudy/bench/internal/standstill"
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/chain"
 	"understudy/patterns/dsp/realtime"
@@ -48,7 +49,7 @@ const forPicture = 3
 // startTimeout is for a worker of several GB beside busy cores.
 const startTimeout = 2 * time.Minute
 
-var roles = role.Roles{busyload.Role: busyload.Main}
+var roles = role.Roles{busyload.Role: busyload.Main, standstill.Role: standstill.Main}
 
 func main() {
 	role.Play(roles)
@@ -67,9 +68,9 @@ func main() {
 
 // options are the flags.
 type options struct {
-	kills, lookahead, ballast int
-	load, wav, out, picture   string
-	standby, again            bool
+	kills, lookahead, ballast, spares int
+	load, wav, out, picture           string
+	again                             bool
 }
 
 func (o *options) parse(args []string, stderr io.Writer) error {
@@ -79,7 +80,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.StringVar(&o.load, "load", idle, "load: idle, busy (every core computes)")
 	f.IntVar(&o.lookahead, "lookahead", 1, "blocks of 5.33 ms that a block may be late")
 	f.IntVar(&o.ballast, "ballast", 0, "resident memory of the worker in MiB")
-	f.BoolVar(&o.standby, "standby", true, "keep a standby; without one, every kill is a cold restart")
+	f.IntVar(&o.spares, "spares", 1, "standbys to keep; 0 makes every kill a cold restart")
 	f.BoolVar(&o.again, "again", true, "under load, repeat a take that had dropouts with the look-ahead that it needed")
 	f.StringVar(&o.wav, "wav", "", "file to play, 48 kHz stereo, again and again; by default a test signal is made")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
@@ -98,7 +99,9 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return fmt.Errorf("-lookahead %d is not from 0 to %d", o.lookahead, blocks.Ring-1)
 	case o.ballast < 0:
 		return fmt.Errorf("-ballast %d is below 0", o.ballast)
-	case o.picture != "" && (o.kills == 0 || !o.standby):
+	case o.spares < 0:
+		return fmt.Errorf("-spares %d is below 0", o.spares)
+	case o.picture != "" && (o.kills == 0 || o.spares == 0):
 		return errors.New("-picture needs kills and a standby")
 	}
 	return nil
@@ -156,7 +159,7 @@ func (b *bench) all(ctx context.Context, stdout io.Writer) error {
 	if err := writeWAV(filepath.Join(b.out, "output.wav"), t.out); err != nil {
 		return err
 	}
-	if o := b.options; o.load == busy && o.again && o.standby && r.Dropouts > 0 && r.Needed < blocks.Ring {
+	if o := b.options; o.load == busy && o.again && o.spares > 0 && r.Dropouts > 0 && r.Needed < blocks.Ring {
 		o.lookahead = r.Needed
 		again, _, err := b.take(ctx, o)
 		if err != nil {
@@ -168,7 +171,7 @@ func (b *bench) all(ctx context.Context, stdout io.Writer) error {
 		return nil
 	}
 	o := b.options
-	o.standby, o.kills = false, forPicture
+	o.spares, o.kills = 0, forPicture
 	cold, coldTake, err := b.take(ctx, o)
 	if err != nil {
 		return err
@@ -193,7 +196,7 @@ func (b *bench) take(ctx context.Context, o options) (r *result, t *take, err er
 	}
 	d, err := daemon.Start(ctx, daemon.Config{Program: b.understudyd, Dir: dir, Pattern: daemon.Pattern{
 		Name: "dsp", Program: b.dsp, Config: map[string]string{"ballast_mb": strconv.Itoa(o.ballast)},
-		Environment: map[string]string{"GOTRACEBACK": "none"}, Segments: blocks.Specs(), Cold: !o.standby, Heir: true, StartTimeout: startTimeout}})
+		Environment: map[string]string{"GOTRACEBACK": "none"}, Segments: blocks.Specs(), Spares: o.spares, Heir: true, StartTimeout: startTimeout}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -213,8 +216,9 @@ func (b *bench) take(ctx context.Context, o options) (r *result, t *take, err er
 	n := int(time.Duration(o.kills+2) * between / due(1))
 	t = newTake(n)
 	want := reference(b.music, n)
-	r = &result{Load: o.load, BallastMB: o.ballast, Standby: o.standby, Lookahead: o.lookahead}
+	r = &result{Load: o.load, BallastMB: o.ballast, Spares: o.spares, Lookahead: o.lookahead}
 	runtime.GC()
+	watch, noWatch := standstill.Start(ctx)
 	killed := make(chan error, 1)
 	err = t.play(shared, b.music, func(begun time.Time) {
 		go func() {
@@ -223,10 +227,17 @@ func (b *bench) take(ctx context.Context, o options) (r *result, t *take, err er
 			killed <- err
 		}()
 	})
-	if err = errors.Join(err, <-killed); err != nil {
+	err = errors.Join(err, <-killed)
+	var stops []standstill.Span
+	if r.Watched = noWatch == nil; r.Watched {
+		var stopErr error
+		stops, stopErr = watch.Stop()
+		err = errors.Join(err, stopErr)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	r.judge(t, want)
+	r.judge(t, want, stops)
 	b.results = append(b.results, r)
 	return r, t, d.Terminate(ctx, id)
 }

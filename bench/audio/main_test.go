@@ -16,6 +16,7 @@ import (
 
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/role"
+	"understudy/bench/internal/standstill"
 	"understudy/patterns/dsp/blocks"
 	"understudy/patterns/dsp/chain"
 )
@@ -61,7 +62,7 @@ func TestTheWorkGoesOnAndThenGoes(t *testing.T) {
 	require.NoError(t, err)
 	defer os.RemoveAll(home)
 	d, err := daemon.Start(t.Context(), daemon.Config{Program: understudyd, Dir: home, Pattern: daemon.Pattern{
-		Name: "dsp", Program: dsp, Segments: blocks.Specs(), Heir: true, StartTimeout: startTimeout}})
+		Name: "dsp", Program: dsp, Segments: blocks.Specs(), Spares: 1, Heir: true, StartTimeout: startTimeout}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.Stop()) }()
 	id, _, err := d.Launch(t.Context(), "test")
@@ -126,8 +127,10 @@ func TestJudgement(t *testing.T) {
 	want[1][7], tk.out[1][7], tk.out[2][7] = 1, 1, 1 // the last one differs
 	tk.back = []time.Duration{time.Millisecond, due(1) + due(2) + 1, due(2) + due(2)}
 	r := &result{Lookahead: 1, Kills: []kill{{At: 2 * time.Millisecond}}}
-	r.judge(tk, want)
+	tk.beganAt = 500
+	r.judge(tk, want, []standstill.Span{{From: 500 + int64(due(2)), To: 501 + int64(due(2))}})
 	require.Equal(t, 1, r.Dropouts)
+	require.Equal(t, 1, r.Stopped, "1 ns too late, and for 1 ns the machine stood still")
 	require.Equal(t, 1, r.Different)
 	require.Equal(t, 2, r.Needed)
 	require.Equal(t, time.Nanosecond, r.Worst)
@@ -141,7 +144,8 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 		{"-kills -1", "-kills -1"},
 		{"-lookahead 64", "from 0 to 63"},
 		{"-ballast -1", "-ballast -1"},
-		{"-picture x.png -standby=false", "-picture needs"},
+		{"-spares -1", "-spares -1"},
+		{"-picture x.png -spares 0", "-picture needs"},
 		{"more", `["more"]`},
 	} {
 		require.ErrorContains(t, run(t.Context(), strings.Fields(tt.args), &bytes.Buffer{}, &bytes.Buffer{}), tt.want)

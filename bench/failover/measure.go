@@ -33,7 +33,7 @@ func (b *bench) measure(ctx context.Context, r row) (err error) {
 	}
 	cfg := daemon.Config{Program: b.understudyd, Dir: dir, Source: r.source, Pattern: daemon.Pattern{
 		Name: pattern, Program: b.echo, Config: map[string]string{"ballast_mb": strconv.Itoa(r.mb)},
-		Heir: r.source != bare, StartTimeout: startTimeout}}
+		Spares: 1, Heir: r.source != bare, StartTimeout: startTimeout}}
 	if r.source == bare {
 		cfg.Source = "pidfd"
 	}

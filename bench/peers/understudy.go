@@ -24,7 +24,7 @@ func startUnderstudy(ctx context.Context, p place) (instance, error) {
 	name, value, _ := strings.Cut(role.Environment(workerRole), "=")
 	d, err := daemon.Start(ctx, daemon.Config{Program: p.tools.understudyd, Dir: p.dir, Pattern: daemon.Pattern{
 		Name: workerRole, Program: p.worker, Environment: map[string]string{name: value},
-		Config: map[string]string{"ballast_mb": strconv.Itoa(p.mb)}, Heir: true, StartTimeout: time.Minute}})
+		Config: map[string]string{"ballast_mb": strconv.Itoa(p.mb)}, Spares: 1, Heir: true, StartTimeout: time.Minute}})
 	if err != nil {
 		return nil, err
 	}

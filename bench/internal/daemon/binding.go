@@ -48,6 +48,15 @@ func (d *Daemon) AwaitSpare(ctx context.Context) error {
 	return fmt.Errorf("waiting for a standby: %w; understudyd's log ends:\n%s", err, d.log())
 }
 
+// Standbys is how many workers stand by now.
+func (d *Daemon) Standbys(ctx context.Context) (int, error) {
+	r, err := d.supervisor.ListPools(ctx, &understudyv1.ListPoolsRequest{})
+	if err != nil {
+		return 0, fmt.Errorf("pools: %w", err)
+	}
+	return int(r.Pools[0].Standby), nil
+}
+
 // RouteAfter returns the binding's route as soon as a worker is active with an
 // epoch above the one given.
 func (d *Daemon) RouteAfter(ctx context.Context, processID string, epoch uint64) (*understudyv1.Route, error) {

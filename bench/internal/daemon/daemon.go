@@ -48,8 +48,8 @@ type Pattern struct {
 	Config        map[string]string
 	// Segments are the shared memory that its workers get.
 	Segments []shmregistry.Spec
-	// Cold keeps no standby: a death means a start.
-	Cold bool
+	// Spares are the standbys to keep; with 0 a death means a start.
+	Spares int
 	// Heir lets its workers have one.
 	Heir bool
 	// StartTimeout bounds a start; a start that touches much memory is slow.
@@ -117,10 +117,7 @@ func (d *Daemon) writeManifest() error {
 	for _, spec := range p.Segments {
 		segments = append(segments, map[string]any{"name": spec.Name, "size": spec.Size, "on_death": string(spec.OnDeath), "named": spec.Named})
 	}
-	spares := map[string]int{"min": 1, "max": 2}
-	if p.Cold {
-		spares = map[string]int{"min": 0, "max": 0}
-	}
+	spares := map[string]int{"min": p.Spares, "max": 2 * p.Spares}
 	manifest, err := yaml.Marshal(map[string]any{
 		"name": p.Name, "program": p.Program, "args": p.Args, "environment": p.Environment, "config": p.Config, "heir": p.Heir,
 		"isolation": "namespace", "spares": spares, "segments": segments,
