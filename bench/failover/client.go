@@ -14,6 +14,8 @@ import (
 
 // The clients.
 const (
+	// firstByte makes a bare connection for each request, which is over at its first byte.
+	firstByte = "byte"
 	// fresh makes a gRPC connection for each request.
 	fresh = "fresh"
 	// channel has one ordinary gRPC channel, which knows nothing of us.
@@ -34,6 +36,8 @@ type where struct {
 func newClient(ctx context.Context, kind string, w where) (outage.Client, error) {
 	plain := grpc.WithTransportCredentials(insecure.NewCredentials())
 	switch kind {
+	case firstByte:
+		return newByteClient(w.address)
 	case fresh:
 		return freshClient{w.address}, nil
 	case channel:

@@ -64,12 +64,12 @@ type options struct {
 
 func (o *options) parse(args []string, stderr io.Writer) error {
 	*o = options{ballast: sizes{8, 64, 256, 1024, 4096}, core: sizes{512},
-		clients: []string{fresh, channel, routed}, loads: loads, sources: []string{"auto"}, moments: moments[:1]}
+		clients: []string{firstByte, fresh, channel, routed}, loads: loads, sources: []string{"auto"}, moments: moments[:1]}
 	f := flag.NewFlagSet("failover", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Var(&o.ballast, "ballast", "sizes of the killed worker in MiB of resident memory; what memory does not allow is left out")
 	f.Var(&o.core, "core", "sizes of the worker that dies of SIGSEGV and dumps core")
-	f.Var(list{&o.clients, clients}, "client", "clients: fresh, channel, route, route+retry")
+	f.Var(list{&o.clients, clients}, "client", "clients: byte, fresh, channel, route, route+retry")
 	f.Var(list{&o.loads, loads}, "load", "loads: idle, busy")
 	f.Var(list{&o.moments, moments}, "kill", "moments of the kill: during a request, from another thread; between two, by the client itself, as with the floor")
 	f.Var(list{&o.sources, sources}, "source", "sources of the news of a death: auto, kernel, connector, pidfd, or bare (the pidfd, and workers without an heir)")

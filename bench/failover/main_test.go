@@ -33,7 +33,7 @@ func measureInto(t *testing.T, args ...string) (out string, printed string) {
 
 // TestQuick is the whole benchmark with a few deaths in each row.
 func TestQuick(t *testing.T) {
-	out, printed := measureInto(t, "--quick", "--client", "fresh,channel,route,route+retry", "--source", "auto,bare")
+	out, printed := measureInto(t, "--quick", "--client", "byte,fresh,channel,route,route+retry", "--source", "auto,bare")
 	var results struct {
 		Rows []struct {
 			Labels map[string]string
@@ -57,7 +57,7 @@ func TestQuick(t *testing.T) {
 		require.Positive(t, r.Floor, "%v", r)
 		require.Contains(t, printed, r.Labels["death"])
 	}
-	want := 2 * 2 * 4 * 2 // sizes with their deaths, loads, clients, sources
+	want := 2 * 2 * 5 * 2 // sizes with their deaths, loads, clients, sources
 	if strings.Contains(strings.Join(results.Notes, "\n"), "left out") {
 		want /= 2 // no cores here; the note says why
 	}
@@ -78,7 +78,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 	defer null.Close()
 	for _, tt := range []struct{ args, want string }{
 		{"--ballast x", `"x" is no size`},
-		{"--client nobody", "none of fresh, channel"},
+		{"--client nobody", "none of byte, fresh, channel"},
 		{"--load half", "none of idle, busy"},
 		{"-n 0", "-n is not above 0"},
 		{"more", `["more"]`},

@@ -33,7 +33,7 @@ const (
 const bare = "bare"
 
 var (
-	clients = []string{fresh, channel, routed, retried}
+	clients = []string{firstByte, fresh, channel, routed, retried}
 	loads   = []string{idle, busy}
 	moments = []string{string(outage.During), string(outage.Between)}
 	sources = []string{"auto", "kernel", "connector", "pidfd", bare}
@@ -92,7 +92,7 @@ func (r row) String() string {
 
 // floorName is the kind of floor that a client's row is compared with.
 func floorName(client string) string {
-	if client == fresh {
+	if client == fresh || client == firstByte {
 		return string(floor.Fresh)
 	}
 	return string(floor.Held)
