@@ -74,7 +74,9 @@ func listen(described []*understudyv1.Listener, fds []int, h *heir.Heir, begin f
 		if err != nil {
 			return ls, fmt.Errorf("listener %q: %w", d.Name, err)
 		}
-		if i > 0 {
+		if i == 0 {
+			h.Listens(fds[i])
+		} else {
 			begin = func() {}
 		}
 		ls = append(ls, &listener{Listener: l, heir: h, begin: begin})

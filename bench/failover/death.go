@@ -7,53 +7,37 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"understudy/bench/internal/daemon"
 	"understudy/patterns/echo/echov1"
 )
 
-// killer is prepared to end one worker.
-type killer struct {
-	kill  func(pid int) error
-	close func()
-}
-
-// prepare makes everything ready for the death of the active worker, so that
-// the kill itself is one system call or one request.
-func (d death) prepare(ctx context.Context, f *daemon.Funeral, address string) (*killer, error) {
+// prepare has the active worker ready to die of one system call.
+func (d death) prepare(ctx context.Context, address string) error {
 	if d == sigkill {
-		return &killer{func(int) error { return f.Kill(unix.SIGKILL) }, func() {}}, nil
+		return nil
 	}
-	// A SIGSEGV from outside would be handled by the Go runtime, so the worker
-	// has to send it to itself, with the default action set. The time begins
-	// before the request that asks it to.
+	// The Go runtime handles a SIGSEGV from outside, unless the worker has given it its default action.
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := say(ctx, conn); err != nil {
-		return nil, errors.Join(fmt.Errorf("connect for %s: %w", d, err), conn.Close())
+	_, err = echov1.NewEchoClient(conn).Crash(ctx, &echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGSEGV, Prepare: true})
+	if err = errors.Join(err, conn.Close()); err != nil {
+		return fmt.Errorf("prepare %s: %w", d, err)
 	}
-	var call sync.WaitGroup
-	return &killer{
-		kill: func(int) error {
-			call.Go(func() {
-				// It ends with the connection; whether the worker died, the
-				// next answers say.
-				_, _ = echov1.NewEchoClient(conn).Crash(ctx, &echov1.CrashRequest{Way: echov1.CrashWay_CRASH_WAY_SIGSEGV})
-			})
-			return nil
-		},
-		close: func() {
-			conn.Close()
-			call.Wait()
-		},
-	}, nil
+	return nil
+}
+
+// signal is what is sent to the worker.
+func (d death) signal() unix.Signal {
+	if d == sigsegv {
+		return unix.SIGSEGV
+	}
+	return unix.SIGKILL
 }
 
 // allowCores has processes that are started from now on dump core, however

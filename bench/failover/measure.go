@@ -102,11 +102,9 @@ func (t *target) once(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	k, err := t.row.death.prepare(ctx, f, t.address)
-	if err != nil {
+	if err := t.row.death.prepare(ctx, t.address); err != nil {
 		return err
 	}
-	defer k.close()
 	// The client's garbage is collected now, and not while it waits for an
 	// answer.
 	runtime.GC()
@@ -114,7 +112,7 @@ func (t *target) once(ctx context.Context) error {
 		if pid != int(before.Pid) {
 			return fmt.Errorf("the answer comes from it, but the route says %d", before.Pid)
 		}
-		return k.kill(pid)
+		return f.Kill(t.row.death.signal())
 	})
 	if err != nil {
 		return err

@@ -26,9 +26,9 @@ func (e *echo) Crash(_ context.Context, r *echov1.CrashRequest) (*echov1.CrashRe
 		go panic("crash requested")
 		select {}
 	case echov1.CrashWay_CRASH_WAY_SIGSEGV:
-		err = dieBy(unix.SIGSEGV)
+		err = dieBy(unix.SIGSEGV, r.Prepare)
 	case echov1.CrashWay_CRASH_WAY_SIGABRT:
-		err = dieBy(unix.SIGABRT)
+		err = dieBy(unix.SIGABRT, r.Prepare)
 	case echov1.CrashWay_CRASH_WAY_SIGKILL:
 		err = raise(unix.SIGKILL)
 	case echov1.CrashWay_CRASH_WAY_SIGSTOP:
@@ -56,14 +56,18 @@ func exitCode(asked int32) int {
 }
 
 // dieBy ends the process by the default action of a signal that the Go runtime
-// handles, so that the kernel sees the death, and the core, of a C program.
-func dieBy(sig unix.Signal) error {
+// handles, so that the kernel sees the death, and the core, of a C program. With
+// prepare the signal is still to come.
+func dieBy(sig unix.Signal, prepare bool) error {
 	// struct sigaction of the kernel: SIG_DFL, no flags, no mask. It is the
 	// size of the longest, amd64's; the mask has 8 bytes everywhere.
 	var dfl [32]byte
 	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
 		uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0); errno != 0 {
 		return fmt.Errorf("rt_sigaction: %w", errno)
+	}
+	if prepare {
+		return nil
 	}
 	return raise(sig)
 }

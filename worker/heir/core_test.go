@@ -20,25 +20,11 @@ import (
 // worker keeps its descriptors meanwhile. The fence cuts its clients before
 // the dump has ended, and the dump is whole.
 func TestFenceCutsWhileTheCoreIsWritten(t *testing.T) {
+	canDumpCore(t)
 	const ballast = 256 // MB
-	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
-	require.NoError(t, err)
-	if strings.ContainsAny(string(pattern), "|@/") {
-		t.Skipf("core_pattern is %q: the core does not go to the worker's directory", pattern)
-	}
-	if major, minor := kernel(t); major < 5 || major == 5 && minor < 16 {
-		t.Skipf("Linux %d.%d kills all who share the memory before it writes a core; 5.16 does not", major, minor)
-	}
 	w := supervise(t, spec{Heir: true, Ballast: ballast, Busy: 50, On: "core"})
-	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-	require.NoError(t, unix.Prlimit(w.proc.Pid, unix.RLIMIT_CORE, &unlimited, nil))
 	u, tcp := connect(t, w.unixAddr), connect(t, w.tcpAddr)
-
-	begun := watch(t, w.dir)
-	w.stdin.Close()
-	begun()
-	doomed := time.Now()
-	w.doom()
+	doomed := w.dumpCore(t)
 	require.False(t, u.cut().IsZero())
 	require.False(t, tcp.cut().IsZero())
 	cut := time.Now()
@@ -49,6 +35,49 @@ func TestFenceCutsWhileTheCoreIsWritten(t *testing.T) {
 	assert.Equal(t, ended{}, h)
 	wholeCore(t, w.dir, ballast<<20)
 	takeOver(t, w)
+}
+
+// TestFenceCutsWhatWasAcceptedAtTheLastMoment: the worker died before it could
+// track the connection, which has the listener's address. Other descriptors
+// are left alone: the TCP connection lasts as long as the dump.
+func TestFenceCutsWhatWasAcceptedAtTheLastMoment(t *testing.T) {
+	canDumpCore(t)
+	w := supervise(t, spec{Heir: true, Ballast: 256, Track: "listener", On: "core"})
+	u, tcp := connect(t, w.unixAddr), connect(t, w.tcpAddr)
+	doomed := w.dumpCore(t)
+	require.False(t, u.cut().IsZero())
+	cut := time.Now()
+	assert.False(t, readable(int(tcp), 0), "not the listener's")
+	assert.Greater(t, w.died().Sub(cut), cut.Sub(doomed), "the connection lasted as long as the dump")
+	w.bury()
+	takeOver(t, w)
+}
+
+// canDumpCore skips the test where a core would go elsewhere or take the heir
+// with it.
+func canDumpCore(t *testing.T) {
+	t.Helper()
+	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	require.NoError(t, err)
+	if strings.ContainsAny(string(pattern), "|@/") {
+		t.Skipf("core_pattern is %q: the core does not go to the worker's directory", pattern)
+	}
+	if major, minor := kernel(t); major < 5 || major == 5 && minor < 16 {
+		t.Skipf("Linux %d.%d kills all who share the memory before it writes a core; 5.16 does not", major, minor)
+	}
+}
+
+// dumpCore has the worker dump core, and fences it when that has begun.
+func (w *supervised) dumpCore(t *testing.T) (doomed time.Time) {
+	t.Helper()
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	require.NoError(t, unix.Prlimit(w.proc.Pid, unix.RLIMIT_CORE, &unlimited, nil))
+	begun := watch(t, w.dir)
+	w.stdin.Close()
+	begun()
+	doomed = time.Now()
+	w.doom()
+	return doomed
 }
 
 // kernel returns the version of the running one.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,8 @@ type Heir struct {
 	fds   []int // all that it opened: pidfds of the worker and the heir, the fence
 	state *state
 	once  sync.Once
+
+	listens sync.Mutex // held while the listener's address is written
 }
 
 // Pid returns the process id of the heir, in this process's PID namespace, or
@@ -48,6 +51,25 @@ func (h *Heir) Untrack(fd int) {
 		return
 	}
 	h.state.tracked[fd/64].And(^uint64(1 << (fd % 64)))
+}
+
+// Listens tells the heir of the worker's listening socket. What was accepted
+// from it and is not tracked yet, because the thread died in between, is shut
+// down a moment after the rest. A process has one: a further call replaces it.
+func (h *Heir) Listens(fd int) {
+	if h == nil {
+		return
+	}
+	h.listens.Lock()
+	defer h.listens.Unlock()
+	h.state.listenerLen.Store(0)
+	n := uint32(nameLen)
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd),
+		uintptr(unsafe.Pointer(&h.state.listener)), uintptr(unsafe.Pointer(&n)))
+	// A socket without a name has nothing but its family.
+	if errno == 0 && n > unix.SizeofShort && n <= nameLen {
+		h.state.listenerLen.Store(n)
+	}
 }
 
 // Stop ends the heir and returns when it holds nothing any more. It is for a

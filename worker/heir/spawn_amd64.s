@@ -42,9 +42,10 @@ TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
 	// R12 the state
 	// R13 pause between two cuts in ns, 0 before the fence. A fenced worker
 	//     may accept until its last thread has stopped, so one is not enough.
-	// R14 bits of the current word of the map
+	// R14 bits of the current word of the map; in a search, descriptors
+	//     missing in a row
 	// R15 1 when the worker is dead
-	// BX  index of the current word
+	// BX  index of the current word; in a search, descriptor
 child:
 	XORL	R13, R13
 	XORL	R15, R15
@@ -98,8 +99,46 @@ poll:
 	JMP	cut
 again:
 	CMPQ	R13, $const_lastPause
-	JGE	cut
+	JGE	search
 	SHLQ	$1, R13
+search:
+	// A thread of the worker may have died between accept and Track. What
+	// has the listener's address was accepted from it.
+	MOVL	state_listenerLen(R12), CX
+	TESTL	CX, CX
+	JEQ	cut
+	XORL	BX, BX
+	XORL	R14, R14
+descriptor:
+	MOVL	$const_nameLen, state_socknameLen(R12)
+	MOVQ	$const_sysGetsockname, AX
+	MOVQ	BX, DI
+	LEAQ	state_sockname(R12), SI
+	LEAQ	state_socknameLen(R12), DX
+	SYSCALL
+	CMPQ	AX, $-const_ebadf
+	JEQ	missing
+	XORL	R14, R14
+	TESTQ	AX, AX
+	JNE	another
+	MOVL	state_socknameLen(R12), CX
+	CMPL	CX, state_listenerLen(R12)
+	JNE	another
+	LEAQ	state_sockname(R12), SI
+	LEAQ	state_listener(R12), DI
+	REP; CMPSB
+	JNE	another
+	LOCK
+	BTSQ	BX, state_tracked(R12)
+another:
+	INCQ	BX
+	CMPQ	BX, $const_trackable
+	JLT	descriptor
+	JMP	cut
+missing:
+	INCQ	R14
+	CMPQ	R14, $const_farEnough
+	JLT	another
 	JMP	cut
 dead:
 	// The descriptor said so; but the table is the worker's, who may have

@@ -38,9 +38,10 @@ TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
 	//
 	// R19 the state
 	// R20 pause between two cuts in ns, 0 before the fence
-	// R21 bits of the current word of the map
+	// R21 bits of the current word of the map; in a search, descriptors
+	//     missing in a row
 	// R22 1 when the worker is dead
-	// R23 index of the current word
+	// R23 index of the current word; in a search, descriptor
 child:
 	MOVD	ZR, R20
 	MOVD	ZR, R22
@@ -93,8 +94,59 @@ poll:
 again:
 	MOVD	$const_lastPause, R1
 	CMP	R1, R20
-	BGE	cut
+	BGE	search
 	LSL	$1, R20
+search:
+	// A thread of the worker may have died between accept and Track. What
+	// has the listener's address was accepted from it.
+	MOVWU	state_listenerLen(R19), R1
+	CBZ	R1, cut
+	MOVD	ZR, R23
+	MOVD	ZR, R21
+descriptor:
+	MOVD	$const_nameLen, R1
+	MOVW	R1, state_socknameLen(R19)
+	MOVD	$const_sysGetsockname, R8
+	MOVD	R23, R0
+	ADD	$state_sockname, R19, R1
+	ADD	$state_socknameLen, R19, R2
+	SVC
+	CMN	$const_ebadf, R0
+	BEQ	missing
+	MOVD	ZR, R21
+	CBNZ	R0, another
+	MOVWU	state_socknameLen(R19), R1
+	MOVWU	state_listenerLen(R19), R2
+	CMPW	R1, R2
+	BNE	another
+	ADD	$state_sockname, R19, R2
+	ADD	$state_listener, R19, R3
+same:
+	MOVBU.P	1(R2), R4
+	MOVBU.P	1(R3), R5
+	CMPW	R4, R5
+	BNE	another
+	SUBS	$1, R1
+	BNE	same
+	LSR	$6, R23, R1
+	ADD	$state_tracked, R19, R2
+	ADD	R1<<3, R2
+	MOVD	$1, R3
+	LSL	R23, R3
+set:
+	LDAXR	(R2), R4
+	ORR	R3, R4
+	STLXR	R4, (R2), R5
+	CBNZ	R5, set
+another:
+	ADD	$1, R23
+	CMP	$const_trackable, R23
+	BLT	descriptor
+	B	cut
+missing:
+	ADD	$1, R21
+	CMP	$const_farEnough, R21
+	BLT	another
 	B	cut
 dead:
 	MOVD	$const_sysUnshare, R8

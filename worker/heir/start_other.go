@@ -19,5 +19,8 @@ func (*Heir) Track(int) {}
 // Untrack does nothing.
 func (*Heir) Untrack(int) {}
 
+// Listens does nothing.
+func (*Heir) Listens(int) {}
+
 // Stop does nothing.
 func (*Heir) Stop() error { return nil }

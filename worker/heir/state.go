@@ -16,6 +16,9 @@ import (
 // shut down before that. Scanning the whole map takes under a microsecond.
 const trackable = 1 << 16
 
+// nameLen is room for an address of a unix or internet socket.
+const nameLen = 112
+
 // state is all that the worker and its heir have in common. It lives in
 // memory of its own, outside the Go heap. The assembly finds the fields by
 // the names the compiler puts into go_asm.h.
@@ -28,8 +31,12 @@ type state struct {
 	pidfd         int32          // of the heir, set by clone
 	accepting     uint32         // SO_ACCEPTCONN of the socket looked at
 	acceptingLen  uint32
-	all           uint64 // signal mask: every signal
-	mask          uint64 // signal mask of the cloning thread, to be restored
+	listenerLen   atomic.Uint32 // 0: no listener is known
+	socknameLen   uint32
+	listener      [nameLen]byte // address of the listener, as getsockname(2) has it
+	sockname      [nameLen]byte // of the descriptor looked at
+	all           uint64        // signal mask: every signal
+	mask          uint64        // signal mask of the cloning thread, to be restored
 	tracked       [trackable / 64]atomic.Uint64
 }
 
@@ -46,6 +53,7 @@ const (
 	sysCloseRange  = unix.SYS_CLOSE_RANGE
 	sysExitGroup   = unix.SYS_EXIT_GROUP
 	sysFutex       = unix.SYS_FUTEX
+	sysGetsockname = unix.SYS_GETSOCKNAME
 	sysGetsockopt  = unix.SYS_GETSOCKOPT
 	sysPpoll       = unix.SYS_PPOLL
 	sysPrctl       = unix.SYS_PRCTL
@@ -55,6 +63,7 @@ const (
 	sysSigprocmask = unix.SYS_RT_SIGPROCMASK
 	sysUnshare     = unix.SYS_UNSHARE
 	cloneVM        = unix.CLONE_VM
+	ebadf          = int(unix.EBADF)
 	eintr          = int(unix.EINTR)
 	einval         = int(unix.EINVAL)
 	futexWait      = 0x80 // FUTEX_WAIT_PRIVATE
@@ -65,8 +74,9 @@ const (
 	sigSetmask     = 2 // SIG_SETMASK
 	soAcceptConn   = unix.SO_ACCEPTCONN
 	solSocket      = unix.SOL_SOCKET
-	firstPause     = 1_000_000  // ns after the fence's cut; doubled with every further one
+	firstPause     = 250_000    // ns after the fence's cut; doubled with every further one
 	lastPause      = 64_000_000 // until this
+	farEnough      = 256        // a search ends after so many descriptors in a row that are not open
 	freePause      = 10_000_000 // ns before the memory is freed
 )
 

@@ -33,7 +33,7 @@ type spec struct {
 	Heir    bool
 	Ballast int    // MB of touched memory beside the runtime's own
 	Busy    int    // OS threads that spin
-	Track   string // which descriptors: "" accepted connections, none, all
+	Track   string // which descriptors: "" accepted connections, none, listener (the unix one, nothing accepted), all
 	NoFence bool   // the heir is not told of it
 	Do      string // before it is ready: children, load
 	On      string // at the end of its stdin: exit, core, execve, close, replace
@@ -81,6 +81,10 @@ func runWorker(text string) error {
 	switch s.Track {
 	case "none":
 		connections = nil
+	case "listener":
+		connections = nil
+		h.Listens(tcpFD)
+		h.Listens(unixFD) // instead
 	case "all":
 		for fd := range 1000 {
 			h.Track(fd)

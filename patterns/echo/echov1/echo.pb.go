@@ -217,7 +217,10 @@ type CrashRequest struct {
 	// The exit code of CRASH_WAY_EXIT; 0 means 1.
 	ExitCode int32 `protobuf:"varint,2,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
 	// How far CRASH_WAY_LEAK may grow, in MiB; 0 means 64.
-	LeakLimitMb   int32 `protobuf:"varint,3,opt,name=leak_limit_mb,json=leakLimitMb,proto3" json:"leak_limit_mb,omitempty"`
+	LeakLimitMb int32 `protobuf:"varint,3,opt,name=leak_limit_mb,json=leakLimitMb,proto3" json:"leak_limit_mb,omitempty"`
+	// CRASH_WAY_SIGSEGV and CRASH_WAY_SIGABRT only give the signal its default
+	// action, for whoever sends it then.
+	Prepare       bool `protobuf:"varint,4,opt,name=prepare,proto3" json:"prepare,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,6 +276,13 @@ func (x *CrashRequest) GetLeakLimitMb() int32 {
 	return 0
 }
 
+func (x *CrashRequest) GetPrepare() bool {
+	if x != nil {
+		return x.Prepare
+	}
+	return false
+}
+
 type CrashResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -322,11 +332,12 @@ const file_echo_echov1_echo_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x03 \x01(\tR\tprocessId\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"\x7f\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"\x99\x01\n" +
 	"\fCrashRequest\x12.\n" +
 	"\x03way\x18\x01 \x01(\x0e2\x1c.understudy.echo.v1.CrashWayR\x03way\x12\x1b\n" +
 	"\texit_code\x18\x02 \x01(\x05R\bexitCode\x12\"\n" +
-	"\rleak_limit_mb\x18\x03 \x01(\x05R\vleakLimitMb\"\x0f\n" +
+	"\rleak_limit_mb\x18\x03 \x01(\x05R\vleakLimitMb\x12\x18\n" +
+	"\aprepare\x18\x04 \x01(\bR\aprepare\"\x0f\n" +
 	"\rCrashResponse*\xf3\x01\n" +
 	"\bCrashWay\x12\x19\n" +
 	"\x15CRASH_WAY_UNSPECIFIED\x10\x00\x12\x12\n" +
