@@ -182,9 +182,22 @@ func (m *Manager) broken(e *entry) {
 	}
 	e.Errors++
 	e.LastError = e.failure.Error()
+	e.failed = time.Now()
 	e.endpoint.close()
 	m.resolve(e, e.failure)
 	m.emit(e, event.BindingFailed, e.LastError, nil)
+}
+
+// failedKept is how long a failed binding can be looked at.
+const failedKept = 15 * time.Minute
+
+// forgetFailed ends a failed binding that nobody has launched again, so that
+// launches of ever new keys leave nothing behind. One that has segments keeps
+// somebody's work, and stays.
+func (m *Manager) forgetFailed(e *entry) {
+	if len(e.manifest.Segments) == 0 && time.Since(e.failed) > failedKept && time.Now().After(e.until) {
+		m.apply(e, input{kind: inRelease})
+	}
 }
 
 func (m *Manager) gone(e *entry) {
@@ -248,6 +261,12 @@ func (m *Manager) Reassert() (missed int) {
 	missed = m.keeper.Reassert()
 	for _, e := range m.bindings {
 		m.rearmLate(e)
+		switch {
+		case e.phase.disarming: // the engine's answer may have been lost
+			m.do(e, output{kind: outDisarm})
+		case e.phase.state == Failed:
+			m.forgetFailed(e)
+		}
 		if e.phase.armed && e.phase.worker != 0 && !e.arming {
 			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.epoch + 1}, true)
 		}

@@ -17,12 +17,18 @@ import (
 var (
 	errLost  = errors.New("control socket was broken at activation")
 	errEnded = errors.New("activated for a binding that has ended")
+	errTwice = errors.New("activated for a binding that had its worker for that epoch already")
 )
 
 // activated follows the engine: another worker serves the binding now.
 func (m *Manager) activated(e *entry, ev takeover.Event) {
 	if ev.Epoch <= e.phase.epoch {
-		return // said again by a reconcile pass
+		// Said again by a reconcile pass; or by an engine that did not know of
+		// its predecessor's last activation.
+		if w := m.keeper.Worker(ev.Worker); w != nil && ev.Worker != e.phase.worker && w.ProcessID == "" {
+			m.keeper.Fail(w, pool.StepActivate, errTwice)
+		}
+		return
 	}
 	waited := e.phase.waiting
 	if ev.Dead != 0 && !waited { // else died was called when it began to wait
@@ -84,36 +90,40 @@ func causeOf(ev takeover.Event) string {
 
 // died counts a death of the active worker.
 func (m *Manager) died(e *entry, ev takeover.Event) {
-	now := time.Now()
 	e.Errors++
 	e.LastError = "worker died: " + causeOf(ev)
 	e.death = ev.At
 	if e.death == 0 {
 		e.death = ev.Seen
 	}
-	budget := e.manifest.CrashBudget
-	for len(e.deaths) > 0 && now.Sub(e.deaths[0]) > budget.Window {
-		e.deaths = e.deaths[1:]
-	}
-	if budget.Max > 0 {
-		e.deaths = append(e.deaths, now)
+	if e.manifest.CrashBudget.Max > 0 {
+		e.deaths = append(e.deaths, time.Now())
 	}
 }
 
-// spent reports whether the binding may not fail over once more for now.
+// spent reports whether the binding may not fail over once more for now. It
+// forgets the deaths that are too old to count.
 func (m *Manager) spent(e *entry) bool {
 	budget := e.manifest.CrashBudget
+	now := time.Now()
+	for len(e.deaths) > 0 && now.Sub(e.deaths[0]) > budget.Window {
+		e.deaths = e.deaths[1:]
+	}
 	return budget.Max > 0 && len(e.deaths) >= budget.Max
 }
 
 // dead tells a binding of its worker's death, whoever saw it first: the engine
 // or the reaper. Only a binding without a plan decides anything by it: its
-// crash budget is spent.
+// crash budget is spent, or was when the plan would have been made.
 func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
-	if w == e.phase.worker && !e.phase.armed && e.phase.state != Draining && m.spent(e) {
-		budget := e.manifest.CrashBudget
-		e.until = time.Now().Add(budget.Window)
-		e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths)+1, budget.Window)
+	if w == e.phase.worker && !e.phase.armed && e.phase.state != Draining {
+		if m.spent(e) {
+			budget := e.manifest.CrashBudget
+			e.until = time.Now().Add(budget.Window)
+			e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths)+1, budget.Window)
+		} else { // its guard is dead, so the plan fires at once
+			m.apply(e, input{kind: inArmable, worker: w, epoch: e.phase.epoch + 1})
+		}
 	}
 	m.apply(e, input{kind: kind, worker: w})
 }
@@ -183,7 +193,7 @@ func (m *Manager) Reconnect(engine Engine) {
 	clear(m.unsure)
 	m.orphans = nil
 	for _, w := range m.keeper.Reconnect(engine) {
-		m.unsure[w.ID] = struct{}{}
+		m.unsure[w.ID] = w.Pattern()
 	}
 	for _, e := range m.bindings {
 		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active {
@@ -195,7 +205,8 @@ func (m *Manager) Reconnect(engine Engine) {
 	m.settle(nil)
 }
 
-// settle strikes a worker off those we are unsure of.
+// settle strikes a worker off those we are unsure of, and arms the orphans that
+// waited for it.
 func (m *Manager) settle(w *pool.Worker) {
 	if w != nil {
 		if _, ok := m.unsure[w.ID]; !ok {
@@ -203,13 +214,18 @@ func (m *Manager) settle(w *pool.Worker) {
 		}
 		delete(m.unsure, w.ID)
 	}
-	if len(m.unsure) > 0 {
-		return
+	open := map[string]bool{} // patterns of which a standby may serve somebody
+	for _, pattern := range m.unsure {
+		open[pattern] = true
 	}
 	orphans := m.orphans
 	m.orphans = nil
 	for _, e := range orphans {
-		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active {
+		if open[e.Pattern] {
+			m.orphans = append(m.orphans, e)
+			continue
+		}
+		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active && e.phase.state != Draining {
 			e.phase.worker = 0
 		}
 		m.apply(e, input{kind: inEngineLost})

@@ -57,7 +57,7 @@ type Manager struct {
 	closing  bool
 	// unsure are the standbys that a lost engine may have activated, and
 	// orphans the bindings that must wait until that is known.
-	unsure  map[takeover.WorkerID]struct{}
+	unsure  map[takeover.WorkerID]string // by pattern
 	orphans []*entry
 }
 
@@ -75,10 +75,10 @@ type entry struct {
 	deaths   []time.Time
 	until    time.Time // quarantine
 	failure  error     // why the last launch or recovery failed
+	failed   time.Time // since when it is
 	waiting  time.Time // since when it waits for a worker
 	death    int64     // kernel's time of the last death
 	arming   bool      // armLater has promised it
-	unarmed  *output   // the activation that could not be prepared
 	early    input     // a worker's word that it serves, come before the engine's
 }
 
@@ -105,7 +105,7 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine Engine) *Manager {
 	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(),
 		bindings: make(map[string]*entry), byID: make(map[takeover.BindingID]*entry),
-		ended: endedEpochs{epoch: make(map[string]uint64)}, unsure: make(map[takeover.WorkerID]struct{})}
+		ended: endedEpochs{epoch: make(map[string]uint64)}, unsure: make(map[takeover.WorkerID]string)}
 	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,
@@ -216,6 +216,7 @@ func (m *Manager) List() []Binding {
 // Signal sends a signal to the active worker of a binding and returns its pid.
 // Errors: ErrUnknownBinding, ErrNoActiveWorker.
 func (m *Manager) Signal(ctx context.Context, processID string, sig unix.Signal) (pid int, err error) {
+	var got int // the loop's, until call has heard from it
 	err = m.call(ctx, func() error {
 		e := m.bindings[processID]
 		if e == nil {
@@ -225,13 +226,16 @@ func (m *Manager) Signal(ctx context.Context, processID string, sig unix.Signal)
 		if w == nil {
 			return fmt.Errorf("%w for %s", ErrNoActiveWorker, processID)
 		}
-		pid = w.Pid
+		got = w.Pid
 		if err := m.keeper.Signal(w, sig); err != nil {
 			return fmt.Errorf("%w for %s: %v", ErrNoActiveWorker, processID, err)
 		}
 		return nil
 	})
-	return pid, err
+	if err != nil {
+		return 0, err
+	}
+	return got, nil
 }
 
 // Pools returns a snapshot of every pattern's pool.
@@ -338,7 +342,7 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 	}
 	m.nextID++
 	e := &entry{id: m.nextID, manifest: manifest, endpoint: ep, grace: manifest.GracePeriod,
-		phase: phase{epoch: m.ended.epoch[id]},
+		phase: phase{epoch: m.lastEpoch(id, manifest)},
 		Binding: Binding{ProcessID: id, Pattern: manifest.Name, Key: key, Address: ep.target(),
 			Created: time.Now(), Config: make(map[string]string)}}
 	for _, config := range []map[string]string{manifest.Config, r.Config} {

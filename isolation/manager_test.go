@@ -410,6 +410,28 @@ func TestCrashBudgetQuarantinesOneKeyOnly(t *testing.T) {
 	require.Equal(t, uint64(1), epoch)
 }
 
+// A worker that outlives the window of its binding's crashes has a successor
+// again.
+func TestCrashBudgetComesBack(t *testing.T) {
+	const window = 500 * time.Millisecond
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.CrashBudget = patterns.CrashBudget{Max: 2, Window: window} }))
+	b := h.acquire("a", "acme")
+	for _, lived := range []bool{false, false, true} {
+		if lived {
+			time.Sleep(window)
+		}
+		_, err := h.Signal(h.ctx(), b.ProcessID, unix.SIGKILL)
+		require.NoError(t, err)
+		h.waitFor(event.Failover, b.ProcessID)
+	}
+	next, ok := h.Lookup(b.ProcessID)
+	require.True(t, ok)
+	require.Equal(t, Active, next.State)
+	pid, _, epoch, _ := ask(t, b.Address)
+	require.Equal(t, next.Pid, pid)
+	require.Equal(t, uint64(4), epoch)
+}
+
 func TestBadRequestsNameTheField(t *testing.T) {
 	h := newHouse(t, manifest("a", nil))
 	for name, r := range map[string]AcquireRequest{

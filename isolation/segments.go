@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"understudy/patterns"
 	"understudy/pool"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/shmregistry"
@@ -16,6 +17,7 @@ type Segments interface {
 	Died(binding string, epoch uint64)
 	Remove(binding string)
 	Usage(binding string) (segments int, bytes int64)
+	LastEpoch(binding string) uint64
 }
 
 // errNoSegments: a manifest asks for segments and there is no registry.
@@ -39,6 +41,16 @@ func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []*understudyv1.
 		fds = append(fds, p.FD)
 	}
 	return told, fds, nil
+}
+
+// lastEpoch is the epoch that a binding to be made goes on from: its own last one, or that of a worker of an earlier
+// supervisor that may still write to its segments.
+func (m *Manager) lastEpoch(id string, manifest *patterns.Manifest) uint64 {
+	epoch := m.ended.epoch[id]
+	if len(manifest.Segments) > 0 && m.cfg.Segments != nil {
+		epoch = max(epoch, m.cfg.Segments.LastEpoch(id))
+	}
+	return epoch
 }
 
 // segmentsTaken notes which process has a binding's segments now.
@@ -71,16 +83,14 @@ func (m *Manager) segmentsEnded(e *entry) {
 // luck.
 func (m *Manager) unarmed(e *entry, o output, err error) {
 	e.failure = err
-	e.unarmed = &o
 	m.cfg.Pool.Log.Warn("next activation cannot be prepared", "process_id", e.ProcessID, "epoch", o.epoch, "error", err)
 	m.apply(e, input{kind: inUnarmed})
 }
 
-// rearmLate tries once more what unarmed could not.
+// rearmLate gives an active worker the successor that it could not get: its
+// activation could not be prepared, or its crash budget was spent.
 func (m *Manager) rearmLate(e *entry) {
-	o := e.unarmed
-	e.unarmed = nil
-	if o != nil && o.worker == e.phase.worker {
-		m.apply(e, input{kind: inArmable, worker: o.worker, epoch: o.epoch})
+	if e.phase.worker != 0 && !e.phase.armed && !m.spent(e) {
+		m.apply(e, input{kind: inArmable, worker: e.phase.worker, epoch: e.phase.epoch + 1})
 	}
 }

@@ -1,6 +1,10 @@
 package isolation
 
-import "understudy/takeover"
+import (
+	"slices"
+
+	"understudy/takeover"
+)
 
 // phase is the part of a binding that decisions look at. Nothing in it is a
 // clock, a descriptor or a process.
@@ -16,6 +20,9 @@ type phase struct {
 	waiting bool
 	// everServed: a worker has served since the last launch.
 	everServed bool
+	// rearmed: the deadline passed without the engine's word on the plan, and
+	// it was armed once more.
+	rearmed bool
 	// disarming: the engine has not confirmed yet that it forgot the binding;
 	// until then a worker may still be activated for it.
 	disarming bool
@@ -145,6 +152,8 @@ func step(p phase, in input) (phase, []output) {
 			return broken(p)
 		case p.state == Draining && !p.disarming:
 			return gone(p)
+		case p.state != Draining: // the engine's word on the plan can be lost
+			return p, []output{{kind: outDeadline}}
 		}
 		return p, nil
 	case inStartFailed:
@@ -160,9 +169,13 @@ func step(p phase, in input) (phase, []output) {
 			fail := output{kind: outFail, worker: p.worker}
 			if p.state == Starting { // the launch fails; another would not do better
 				p, outs := broken(p)
-				return p, append([]output{fail}, outs...)
+				// Disarmed first, so that its death takes no further standby.
+				return p, slices.Insert(outs, slices.IndexFunc(outs, func(o output) bool { return o.kind == outDisarm })+1, fail)
 			}
 			return p, []output{fail} // its death moves the epoch on
+		case p.armed && !p.rearmed:
+			p.rearmed = true
+			return p, []output{{kind: outArm, epoch: p.epoch + 1}, {kind: outDeadline}}
 		}
 		return broken(p)
 	case inRelease:
@@ -198,7 +211,7 @@ func step(p phase, in input) (phase, []output) {
 func launch(p phase) (phase, []output) {
 	switch p.state {
 	case Failed:
-		p.state, p.everServed = Starting, false
+		p.state, p.everServed, p.rearmed = Starting, false, false
 		fallthrough
 	case Starting:
 		if p.armed || p.worker != 0 || p.waiting {
@@ -220,7 +233,7 @@ func activated(p phase, in input) (phase, []output) {
 	}
 	first := p.epoch == 0 || p.state == Starting
 	p.epoch, p.worker = in.epoch, in.worker
-	p.serving, p.waiting, p.armed = false, false, false
+	p.serving, p.waiting, p.armed, p.rearmed = false, false, false, false
 	switch p.state {
 	case Draining: // too late; inDisarmed comes after this, and drains it
 		return p, nil

@@ -3,6 +3,7 @@ package isolation
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"understudy/takeover"
@@ -15,6 +16,7 @@ type engineModel struct {
 	waiting bool
 	spares  int
 	next    takeover.WorkerID
+	newest  uint64  // epoch that was activated
 	inbox   []input // what the binding will hear, in order
 	alive   map[takeover.WorkerID]bool
 	served  map[takeover.WorkerID]uint64
@@ -31,7 +33,7 @@ func (g *engineModel) fire() {
 	g.spares--
 	g.next++
 	g.alive[g.next] = true
-	g.served[g.next] = g.plan.epoch
+	g.served[g.next], g.newest = g.plan.epoch, g.plan.epoch
 	g.inbox = append(g.inbox, input{kind: inActivated, worker: g.next, epoch: g.plan.epoch})
 	g.plan, g.waiting = nil, false
 }
@@ -66,9 +68,13 @@ func TestBindingAgainstEngine(t *testing.T) {
 						feed(input{kind: inUnarmed})
 						continue
 					}
-					if g.plan != nil {
+					if o.epoch <= g.newest && p.rearmed {
+						continue // refused: it was activated, and the word of that is on its way
+					}
+					if g.plan != nil && !p.rearmed {
 						t.Fatalf("armed twice: %+v over %+v", o, *g.plan)
 					}
+					g.waiting = false
 					if o.epoch <= p.epoch && p.epoch > 0 || o.epoch < lastArmed {
 						t.Fatalf("armed epoch %d at epoch %d, after %d", o.epoch, p.epoch, lastArmed)
 					}
@@ -79,7 +85,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 						g.fire()
 					}
 				case outDisarm:
-					g.plan, g.waiting = nil, false
+					g.plan, g.waiting, g.newest = nil, false, 0
 					g.inbox = append(g.inbox, input{kind: inDisarmed})
 				case outDeadline:
 					deadline = true
@@ -149,6 +155,14 @@ func TestBindingAgainstEngine(t *testing.T) {
 					feed(input{kind: inArmable, worker: o.worker, epoch: o.epoch})
 				}
 			},
+			"the engine's word is lost": func(*rapid.T) {
+				switch {
+				case len(g.inbox) > 0 && g.inbox[0].kind == inWaiting:
+					g.inbox, g.plan, g.waiting = g.inbox[1:], nil, false
+				case len(g.inbox) == 0 && g.plan != nil && g.plan.worker != 0:
+					g.plan = nil // or it never had it
+				}
+			},
 			"release": func(t *rapid.T) {
 				if p.state != Gone {
 					feed(input{kind: inRelease, force: rapid.Bool().Draw(t, "force")})
@@ -197,7 +211,18 @@ func (g *engineModel) renamed() {
 			heard = append(heard, in)
 		}
 	}
-	g.inbox = heard
+	g.inbox, g.newest = heard, 0
+}
+
+// A worker that was activated and does not serve is ended when nobody would be
+// activated in its place: the launch has failed.
+func TestFailedLaunchTakesOneStandby(t *testing.T) {
+	_, outs := step(phase{state: Starting, worker: 7, epoch: 1, armed: true}, input{kind: inDeadline})
+	var kinds []outputKind
+	for _, o := range outs {
+		kinds = append(kinds, o.kind)
+	}
+	require.Equal(t, []outputKind{outRelax, outDisarm, outFail, outPublish, outBroken}, kinds)
 }
 
 // die is a death as the engine sees it: it fires the plan, then reports.

@@ -89,6 +89,7 @@ func (k *Keeper) exited(w *Worker) {
 		return
 	}
 	_ = unix.Kill(-w.Pid, unix.SIGKILL)
+	k.reaper.Unwatch(w.Pid) // in case that it was not the reaper who told
 	status, err := sentinel.Reap(int(w.pidfd.Fd()))
 	if err != nil {
 		w.log.Error("cannot reap worker", "error", err)
@@ -144,15 +145,9 @@ func (k *Keeper) ended(w *Worker) {
 		k.running--
 	}
 	delete(k.workers, w.ID)
-	p := w.pool
-	switch w.State {
-	case Starting, Warming:
-		p.counts[w.State]--
-		if !k.stopping {
-			k.startFailed(w)
-		}
-	default:
-		p.counts[w.State]--
+	w.pool.counts[w.State]--
+	if (w.State == Starting || w.State == Warming) && !w.wasWarm && !k.stopping {
+		k.startFailed(w)
 	}
 	k.fillLater()
 }

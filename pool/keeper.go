@@ -277,7 +277,7 @@ func (k *Keeper) Reconnect(engine Engine) []*Worker {
 			continue
 		}
 		k.introduce(w)
-		if w.State == Standby {
+		if w.State == Standby || w.State == Warming && w.wasWarm { // asked already, by an engine that is gone too
 			k.move(w, Warming)
 			w.withdrawing = false
 			w.probe.stop()
@@ -295,7 +295,11 @@ func (k *Keeper) Reconnect(engine Engine) []*Worker {
 // deaths that nobody reported. It returns how many of those there were.
 func (k *Keeper) Reassert() (missed int) {
 	for _, w := range k.Workers() {
-		if w.State == Standby && !w.withdrawing {
+		switch {
+		case w.State != Standby:
+		case w.withdrawing: // the engine's answer may have been lost
+			k.command("withdraw", w, k.engine.Withdraw(w.ID))
+		default:
 			k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, true))
 		}
 		if !dead(w) {

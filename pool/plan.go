@@ -23,7 +23,9 @@ func (c census) surplus() int {
 
 // planStarts decides how many workers each pool starts now, with running
 // starts under way and at most limit at once. Bindings that wait come before
-// spares, and pools take turns, so that no pattern starves another.
+// spares, and pools take turns, so that no pattern starves another. Where the
+// starts of others take all the room, a pool that bindings wait for has one
+// start beyond the limit.
 func planStarts(pools []census, running, limit int) []int {
 	starts := make([]int, len(pools))
 	room := limit - running
@@ -41,5 +43,10 @@ func planStarts(pools []census, running, limit int) []int {
 	}
 	give(func(i int) bool { return starts[i]+pools[i].starting < pools[i].demand })
 	give(func(int) bool { return true })
+	for i, p := range pools {
+		if p.demand > 0 && p.starting+starts[i] == 0 && !p.blocked && p.missing() > 0 {
+			starts[i] = 1
+		}
+	}
 	return starts
 }

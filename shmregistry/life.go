@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/shmregistry/segment"
 )
 
 // Prepared is a segment as a worker gets it.
@@ -62,6 +64,24 @@ func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared,
 		}
 	}
 	return prepared, nil
+}
+
+// LastEpoch is the highest epoch that a binding's segments know of, 0 without any. After a restart a worker of the
+// life before may still write at it: the next one must be above, or it would not be told apart.
+func (r *Registry) LastEpoch(name string) (epoch uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bindings[token(name)]
+	if b == nil {
+		return 0
+	}
+	for _, rec := range b.records {
+		epoch = max(epoch, rec.Epoch)
+		if info, err := segment.Read(rec.fd); err == nil { // what is no segment any more, no worker takes
+			epoch = max(epoch, info.Epoch)
+		}
+	}
+	return epoch
 }
 
 // check says what is wrong with the arguments of Prepare.

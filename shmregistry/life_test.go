@@ -42,6 +42,11 @@ func TestASegmentsLife(t *testing.T) {
 	require.Equal(t, "scratch:2:active shared+:2:active window+:2:active work:2:active", states(r.List()))
 	require.Len(t, p.names(t), 2)
 
+	require.EqualValues(t, 2, r.LastEpoch("shared:echo"))
+	require.Zero(t, r.LastEpoch("shared:other"))
+	require.NoError(t, second[3].Raise(7))
+	require.EqualValues(t, 7, r.LastEpoch("shared:echo"), "a worker may be ahead of the books")
+
 	r.Died("shared:echo", 2)
 	require.Equal(t, "shared+:2:orphaned work:2:orphaned", states(r.List()))
 	require.Len(t, p.names(t), 1)

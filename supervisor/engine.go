@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"understudy/internal/event"
 	"understudy/sentinel"
 	"understudy/takeover"
@@ -16,8 +18,11 @@ const (
 	// helloTimeout bounds the start of the takeover engine, its probes of the
 	// kernel included.
 	helloTimeout = 10 * time.Second
-	// engineRestartPause keeps an engine that cannot live from spinning.
-	engineRestartPause = 100 * time.Millisecond
+	// engineRestartMin and engineRestartMax keep an engine that cannot live from
+	// spinning; one that lived for engineLife is replaced at once.
+	engineRestartMin = 100 * time.Millisecond
+	engineRestartMax = 10 * time.Second
+	engineLife       = 10 * time.Second
 )
 
 // startEngine starts an engine and waits for its Hello. Events go to the loop.
@@ -67,7 +72,10 @@ func (s *Supervisor) handleEngine(e takeover.Event) {
 // everything. In between, deaths are noticed by nobody but the reaper, and the
 // bindings they hit fail over when the new engine knows of them.
 func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = engineRestartMin, engineRestartMax
 	for {
+		begun := time.Now()
 		select {
 		case <-ctx.Done():
 			return client.Close()
@@ -77,18 +85,23 @@ func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) er
 		s.log.Error("takeover engine ended; starting another", "pid", client.Pid(), "error", err)
 		s.events(event.Event{Time: time.Now(), Kind: event.SentinelExited, Pid: client.Pid(),
 			Message: fmt.Sprintf("takeover engine ended (%v); starting another", err)})
+		wait := time.Duration(0)
+		if time.Since(begun) > engineLife {
+			pause.Reset()
+		} else {
+			wait = pause.NextBackOff()
+		}
 		for {
-			next, err := s.startEngine()
-			if err == nil {
-				client = next
-				break
-			}
-			s.log.Error("takeover engine does not start", "error", err)
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(engineRestartPause):
+			case <-time.After(wait):
 			}
+			if client, err = s.startEngine(); err == nil {
+				break
+			}
+			wait = pause.NextBackOff()
+			s.log.Error("takeover engine does not start", "error", err, "again_in", wait)
 		}
 		current := client
 		_ = s.loop.post(func() {

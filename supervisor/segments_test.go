@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/shmregistry"
 )
 
 const tallySegments = "segments: [{name: state, size: 64KiB, on_death: handover}, {name: scratch, size: 4096, on_death: unlink, named: true}]"
@@ -143,6 +145,32 @@ func TestWhatWorkersLeftIsRemoved(t *testing.T) {
 		return nil
 	})
 	require.FileExists(t, foreign)
+	d.stopClean()
+}
+
+// A worker that outlives its supervisor may still write: the next supervisor's
+// first worker has a higher epoch, so that the two are told apart.
+func TestEpochRisesOverAKilledSupervisor(t *testing.T) {
+	d := startDaemon(t, map[string]string{"tally": tallyManifest(t, "tally", tallySegments)})
+	r := d.launch("tally", "acme")
+	pid, first, _ := d.count(r.Address, "count")
+	worker, err := os.FindProcess(pid)
+	require.NoError(t, err)
+	defer worker.Kill()
+	d.eventually(func() error { // the file is written behind the launch
+		entries, err := shmregistry.ReadFile(d.path("state/segments.json"))
+		if err == nil && !slices.ContainsFunc(entries, func(e shmregistry.Entry) bool { return e.Owner.PID == pid }) {
+			err = fmt.Errorf("the registry's file does not know worker %d", pid)
+		}
+		return err
+	})
+	d.restart()
+	require.NoError(t, worker.Signal(unix.Signal(0)), "it lives")
+	again := d.launch("tally", "acme")
+	_, epoch, n := d.count(again.Address, "count")
+	require.Greater(t, epoch, first)
+	require.EqualValues(t, 2, n, "its work goes on")
+	require.NoError(t, worker.Kill())
 	d.stopClean()
 }
 

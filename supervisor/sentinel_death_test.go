@@ -62,3 +62,24 @@ func TestSentinelDiesAmidDeaths(t *testing.T) {
 	k.account()
 	d.stopClean()
 }
+
+// A takeover engine that hangs is ended, and bindings fail over again; also
+// when the supervisor is asked to stop.
+func TestSentinelHangs(t *testing.T) {
+	d := startDaemon(t, map[string]string{"echo": echoManifest(t, "echo", "")})
+	r := d.launch("echo", "acme")
+	d.eventually(d.full)
+	hung, err := d.sentinel()
+	require.NoError(t, err)
+	require.NoError(t, d.signal(hung.pid, unix.SIGSTOP))
+	d.kill(r.ProcessId)
+	d.journal.until(t, "failover", 1)
+	d.journal.until(t, "repaired", 1)
+	d.journal.until(t, "sentinel_exited", 1)
+	d.eventually(d.full)
+
+	hung, err = d.sentinel()
+	require.NoError(t, err)
+	require.NoError(t, d.signal(hung.pid, unix.SIGSTOP))
+	d.stopClean()
+}

@@ -133,6 +133,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	var tasks errgroup.Group
 	tasks.Go(func() error { return s.keepEngine(running, engine) })
 	tasks.Go(func() error { s.reconcile(running); return nil })
+	tasks.Go(func() error { s.watchEngine(running); return nil })
 	_ = s.loop.post(func() {
 		for _, m := range good {
 			s.manager.Keeper().AddPattern(m)

@@ -80,10 +80,15 @@ func (c *Client) Pid() int { return c.host.pid() }
 // Kill ends an engine that does not answer.
 func (c *Client) Kill() { c.host.kill() }
 
-// Close ends the engine and waits for it. Workers are left as they are.
+// closeTimeout is how long an engine may take to end.
+const closeTimeout = 2 * time.Second
+
+// Close ends the engine and waits for it; one that hangs is killed. Workers
+// are left as they are.
 func (c *Client) Close() error {
 	c.conn.Close()
 	<-c.done
+	defer time.AfterFunc(closeTimeout, c.host.kill).Stop()
 	return c.host.wait()
 }
 
@@ -148,6 +153,9 @@ func (c *Client) send(cmd command, fds []int) error {
 	}
 	_ = c.conn.SetWriteDeadline(time.Now().Add(commandTimeout))
 	if _, _, err := c.conn.WriteMsgUnix(c.buf, rights, nil); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.host.kill() // else every further command would wait as long
+		}
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, unix.EPIPE) {
 			err = io.ErrClosedPipe
 		}

@@ -119,15 +119,19 @@ func (e *engine) close() {
 	}
 }
 
-// onCommands reads every command that is there.
+// maxTurn is how many commands are read before deaths are looked at again.
+const maxTurn = 64
+
+// onCommands reads the commands that are there. Those beyond maxTurn wake the
+// thread again.
 func (e *engine) onCommands() {
-	for {
+	defer e.flush()
+	for range maxTurn {
 		n, oobn, flags, _, err := unix.Recvmsg(e.socket, e.in, e.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			e.flush()
 			return
 		case err != nil || n == 0: // the supervisor is gone; workers live on
 			e.sentinel.Close()
@@ -150,6 +154,10 @@ func (e *engine) handle(c command, fds []int) {
 		e.watch(c, fds)
 		return
 	case opArm, opRearm:
+		if e.state.armed(c.binding, c.worker, c.epoch) { // every pass says it again: nothing is made for that
+			closeAll(fds)
+			return
+		}
 		old := e.state.plans[c.binding]
 		p := &plan{binding: c.binding, guard: c.worker, epoch: c.epoch, pool: c.pool,
 			message: newMessage(append([]byte(nil), c.payload...), fds)}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -67,13 +68,14 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 	defer theirs.Close()
 	cmd := exec.Command(opts.Exe, Command,
 		"--realtime="+strconv.FormatBool(opts.Realtime), "--source="+opts.Source)
+	cmd.Args[0] = os.Args[0]
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	// Two Ps: one for the sentinel's thread, one for the runtime's own work. A
 	// collection would have the sentinel's real-time thread wait for threads
 	// without that priority, tens of milliseconds on a busy machine, so there
-	// is none until some ten thousand failovers have filled the limit.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=64MiB")
+	// is none until very many failovers have filled the limit.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=256MiB")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
@@ -87,6 +89,8 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 func Main(realtime bool, source string) error {
 	// A terminal's interrupt is for the supervisor; we end when it does.
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	// Started by a link, it would be shown by the link's name.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	opts, err := Options{Exe: "self", Realtime: realtime, Source: source}.sentinel()
 	if err != nil {
 		return err

@@ -164,7 +164,7 @@ func (s *state) arm(p *plan) bool {
 		s.report(Event{Kind: Refused, Binding: p.binding, Epoch: p.epoch})
 		return false
 	}
-	if old := s.plans[p.binding]; old != nil && old.epoch == p.epoch && old.guard == p.guard {
+	if s.armed(p.binding, p.guard, p.epoch) {
 		return false
 	}
 	s.drop(p.binding)
@@ -181,6 +181,12 @@ func (s *state) arm(p *plan) bool {
 	}
 	s.fire(p)
 	return true
+}
+
+// armed reports whether a binding's plan is that one already.
+func (s *state) armed(b BindingID, guard WorkerID, epoch uint64) bool {
+	p := s.plans[b]
+	return p != nil && p.epoch == epoch && p.guard == guard
 }
 
 // disarm forgets a binding for good: nothing fires for it any more, and its id

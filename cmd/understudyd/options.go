@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -42,6 +40,10 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.IntVar(&c.HealthPort, "health-port", c.HealthPort, "port of /healthz and /readyz on 127.0.0.1; 0 takes a free one, -1 turns them off")
 }
 
+// self is this very binary, also after its file was replaced or removed: both
+// ends of the engine's socket must be of one version.
+const self = "/proc/self/exe"
+
 // config is the file's configuration with the flags given laid over it.
 func (o *options) config(f *pflag.FlagSet) (supervisor.Config, error) {
 	if o.file != "" {
@@ -60,11 +62,7 @@ func (o *options) config(f *pflag.FlagSet) (supervisor.Config, error) {
 	if err := o.cfg.MakeAbsolute(); err != nil {
 		return supervisor.Config{}, err
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		return supervisor.Config{}, fmt.Errorf("own executable: %w", err)
-	}
-	o.cfg.SentinelExe = exe
+	o.cfg.SentinelExe = self
 	return o.cfg, o.cfg.Validate()
 }
 
