@@ -58,6 +58,10 @@ func (s *Supervisor) startEngine() (*takeover.Client, error) {
 }
 
 func (s *Supervisor) handleEngine(e takeover.Event) {
+	if e.Dropped > s.lastDropped {
+		s.engineDropped.Add(e.Dropped - s.lastDropped)
+		s.lastDropped = e.Dropped
+	}
 	switch e.Kind {
 	case takeover.Pong:
 		s.pongs++
@@ -106,7 +110,7 @@ func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) er
 		current := client
 		_ = s.loop.post(func() {
 			s.engine = current
-			s.pings, s.pongs = 0, 0
+			s.pings, s.pongs, s.lastDropped = 0, 0, 0
 			s.manager.Reconnect(current)
 		})
 	}

@@ -44,11 +44,14 @@ type Supervisor struct {
 
 	features atomic.Pointer[[]sentinel.Feature]
 	repairs  atomic.Uint64
+	// engineDropped are the events that found no way from the engines to us.
+	engineDropped atomic.Uint64
 
 	// Of the loop:
 	manager      *isolation.Manager
 	engine       *takeover.Client
 	pings, pongs int
+	lastDropped  uint64 // what the engine of now said of them
 	stopping     bool
 }
 
@@ -154,12 +157,13 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 // serve offers the API and the observers' pages until ctx ends.
 func (s *Supervisor) serve(ctx context.Context) error {
 	s.metrics.Attach(observe.Sources{
-		Pools:           s.manager.Pools,
-		Bindings:        s.manager.List,
-		Features:        s.currentFeatures,
-		Segments:        s.segments.Totals,
-		DroppedEvents:   s.hub.Dropped,
-		DroppedLogLines: s.manager.Keeper().DroppedLines,
+		Pools:               s.manager.Pools,
+		Bindings:            s.manager.List,
+		Features:            s.currentFeatures,
+		Segments:            s.segments.Totals,
+		DroppedEvents:       s.hub.Dropped,
+		DroppedEngineEvents: s.engineDropped.Load,
+		DroppedLogLines:     s.manager.Keeper().DroppedLines,
 	})
 	server, err := api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"), Log: s.log}, core{s.manager, s}, s.hub)
 	if err != nil {

@@ -85,10 +85,11 @@ Settings come from --config FILE and from flags; flags win.`,
 			if err != nil {
 				return usageError{err}
 			}
-			log, err := newLogger(os.Stderr, o.logLevel)
+			log, flush, err := newLogger(os.Stderr, o.logLevel)
 			if err != nil {
 				return usageError{err}
 			}
+			defer flush()
 			s, err := supervisor.New(cfg, log)
 			if err != nil {
 				return usageError{err}

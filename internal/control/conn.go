@@ -202,9 +202,3 @@ func (c *Conn) SetDeadline(t time.Time) error { return c.sock.SetReadDeadline(t)
 
 // Close ends Recv and frees the descriptor.
 func (c *Conn) Close() error { return c.sock.Close() }
-
-// SyscallConn gives access to the descriptor.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
-
-// File returns a duplicate of the descriptor, which the caller has to close.
-func (c *Conn) File() (*os.File, error) { return c.sock.File() }

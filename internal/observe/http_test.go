@@ -29,8 +29,9 @@ func sources() Sources {
 		Features: func() []sentinel.Feature {
 			return []sentinel.Feature{{Name: "death source", InUse: "kernel", Best: true}, {Name: "real-time priority", InUse: "none"}}
 		},
-		DroppedEvents:   func() uint64 { return 5 },
-		DroppedLogLines: func() int64 { return 6 },
+		DroppedEvents:       func() uint64 { return 5 },
+		DroppedEngineEvents: func() uint64 { return 6 },
+		DroppedLogLines:     func() int64 { return 6 },
 	}
 }
 
@@ -90,7 +91,8 @@ func TestMetricsPage(t *testing.T) {
 		`understudy_binding_own_shared_bytes{process_id="ns:acme:echo"} 512`,
 		`understudy_segments_made_total 7`,
 		`understudy_segment_trouble_total{what="repaired"} 8`,
-		`understudy_dropped_events_total 5`,
+		`understudy_dropped_events_total{where="subscriber"} 5`,
+		`understudy_dropped_events_total{where="engine"} 6`,
 		`understudy_dropped_log_lines_total 6`,
 		`understudy_reconcile_repairs_total 1`,
 		`understudy_feature_in_use{in_use="kernel",name="death source"} 1`,

@@ -19,9 +19,10 @@ type Sources struct {
 	Bindings func() []isolation.Binding
 	Features func() []sentinel.Feature
 	Segments func() shmregistry.Totals
-	// DroppedEvents and DroppedLogLines count since the start.
-	DroppedEvents   func() uint64
-	DroppedLogLines func() int64
+	// What was dropped is counted since the start.
+	DroppedEvents       func() uint64
+	DroppedEngineEvents func() uint64
+	DroppedLogLines     func() int64
 }
 
 // Metrics is what the supervisor counts, in a registry of its own.

@@ -28,7 +28,7 @@ func newSnapshot(sources Sources) *snapshot {
 		sources:         sources,
 		workers:         desc("workers", "Workers now, by pattern and state.", "pattern", "state"),
 		bindings:        desc("bindings", "Bindings now, by state.", "state"),
-		events:          desc("dropped_events_total", "Events that slow subscribers lost."),
+		events:          desc("dropped_events_total", "Events that were lost, by slow subscribers or on the way from the takeover engine.", "where"),
 		logLines:        desc("dropped_log_lines_total", "Lines of workers' output that were not logged."),
 		features:        desc("feature_in_use", "1 where the best form of a kernel feature is in use, 0 where a fallback is.", "name", "in_use"),
 		bindingSegments: desc("binding_segments", "Shared-memory segments of a binding.", "process_id"),
@@ -93,6 +93,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 		"lost": t.Lost, "name_lost": t.NamesLost, "foreign": t.Foreign, "taken": t.Taken, "remove_failed": t.RemoveFailures} {
 		counter(s.segmentTrouble, float64(n), what)
 	}
-	counter(s.events, float64(s.sources.DroppedEvents()))
+	counter(s.events, float64(s.sources.DroppedEvents()), "subscriber")
+	counter(s.events, float64(s.sources.DroppedEngineEvents()), "engine")
 	counter(s.logLines, float64(s.sources.DroppedLogLines()))
 }
