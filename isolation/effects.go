@@ -192,10 +192,10 @@ func (m *Manager) broken(e *entry) {
 const failedKept = 15 * time.Minute
 
 // forgetFailed ends a failed binding that nobody has launched again, so that
-// launches of ever new keys leave nothing behind. One that has segments keeps
-// somebody's work, and stays.
+// launches of ever new keys leave nothing behind. One whose segments hold
+// somebody's work stays.
 func (m *Manager) forgetFailed(e *entry) {
-	if len(e.manifest.Segments) == 0 && time.Since(e.failed) > failedKept && time.Now().After(e.until) {
+	if !m.holdsWork(e) && time.Since(e.failed) > failedKept && time.Now().After(e.until) {
 		m.apply(e, input{kind: inRelease})
 	}
 }

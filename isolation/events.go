@@ -131,9 +131,13 @@ func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
 func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) {
 	e := m.bindings[processID]
 	if e == nil {
+		if _, unsure := m.unsure[w.ID]; unsure {
+			m.keeper.Fail(w, pool.StepActivate, errEnded)
+		}
 		return
 	}
-	if _, ok := m.unsure[w.ID]; ok && epoch == e.phase.epoch+1 {
+	_, unsure := m.unsure[w.ID]
+	if unsure && epoch > e.phase.epoch {
 		// An engine that is gone had activated it.
 		m.activated(e, takeover.Event{Worker: w.ID, Binding: e.id, Dead: e.phase.worker, Epoch: epoch, Seen: sentinel.Now(), Sent: sentinel.Now()})
 	}
@@ -142,6 +146,9 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 		e.early = in // the worker was quicker than the engine's event
 	} else {
 		m.serving(e, in)
+	}
+	if unsure && e.phase.worker != w.ID {
+		m.keeper.Fail(w, pool.StepActivate, errTwice)
 	}
 	m.settle(w)
 }
@@ -196,7 +203,7 @@ func (m *Manager) Reconnect(engine Engine) {
 		m.unsure[w.ID] = w.Pattern()
 	}
 	for _, e := range m.bindings {
-		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active {
+		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active || w.Dead() {
 			m.orphans = append(m.orphans, e)
 			continue
 		}

@@ -160,6 +160,7 @@ func (m *Manager) Acquire(ctx context.Context, r AcquireRequest) (Binding, error
 	}); err != nil && failed == nil {
 		failed = err
 	}
+	m.addOwnObjects(&b)
 	return b, failed
 }
 
@@ -197,7 +198,16 @@ func (m *Manager) Lookup(processID string) (b Binding, ok bool) {
 		}
 		return nil
 	})
+	m.addOwnObjects(&b)
 	return b, ok
+}
+
+// addOwnObjects adds what a worker made by itself. It asks the kernel, so it
+// is not for the loop.
+func (m *Manager) addOwnObjects(b *Binding) {
+	if leaks := m.cfg.Pool.Leaks; leaks != nil && b.Pid > 0 {
+		b.OwnObjects, b.OwnBytes = leaks.Usage(b.Pid)
+	}
 }
 
 // List returns every binding, by process id.
@@ -209,6 +219,9 @@ func (m *Manager) List() []Binding {
 		}
 		return nil
 	})
+	for i := range out {
+		m.addOwnObjects(&out[i])
+	}
 	slices.SortFunc(out, func(a, b Binding) int { return strings.Compare(a.ProcessID, b.ProcessID) })
 	return out
 }
@@ -272,7 +285,6 @@ func (m *Manager) snapshot(e *entry) Binding {
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		b.Worker, b.Pid = w.Name, w.Pid
 		b.Healthy = b.State == Active && e.phase.serving && w.Healthy
-		b.OwnObjects, b.OwnBytes = m.keeper.OwnObjects(w)
 	}
 	if m.cfg.Segments != nil {
 		b.Segments, b.SegmentBytes = m.cfg.Segments.Usage(e.ProcessID)

@@ -18,6 +18,7 @@ type Segments interface {
 	Remove(binding string)
 	Usage(binding string) (segments int, bytes int64)
 	LastEpoch(binding string) uint64
+	HoldsWork(binding string) bool
 }
 
 // errNoSegments: a manifest asks for segments and there is no registry.
@@ -51,6 +52,10 @@ func (m *Manager) lastEpoch(id string, manifest *patterns.Manifest) uint64 {
 		epoch = max(epoch, m.cfg.Segments.LastEpoch(id))
 	}
 	return epoch
+}
+
+func (m *Manager) holdsWork(e *entry) bool {
+	return len(e.manifest.Segments) > 0 && m.cfg.Segments != nil && m.cfg.Segments.HoldsWork(e.ProcessID)
 }
 
 // segmentsTaken notes which process has a binding's segments now.

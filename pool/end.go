@@ -211,8 +211,11 @@ func (k *Keeper) Stop() {
 // Idle reports whether no worker and no heir is left.
 func (k *Keeper) Idle() bool { return len(k.workers) == 0 && len(k.heirs.told) == 0 }
 
-// dead reports whether a worker's process has ended, whoever told us or not.
-func dead(w *Worker) bool {
+// Dead reports whether a worker's process has ended, whoever told us or not.
+func (w *Worker) Dead() bool {
+	if !w.alive() {
+		return true
+	}
 	p := []unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 0)
 	return err == nil && n == 1

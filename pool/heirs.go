@@ -97,5 +97,9 @@ func openChild(pid int) (*os.File, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("heir %d is no child of the supervisor: %w", pid, err)
 	}
+	if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err != nil || string(name) != heir.Name+"\n" {
+		unix.Close(fd)
+		return nil, fmt.Errorf("child %d is no heir: its name is %q (%v)", pid, name, err)
+	}
 	return os.NewFile(uintptr(fd), "heir"), nil
 }

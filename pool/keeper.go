@@ -183,15 +183,6 @@ func (k *Keeper) Stats() []Stats {
 	return out
 }
 
-// OwnObjects is the shared memory that a worker made itself, as far as it is
-// known: how many objects, and their bytes.
-func (k *Keeper) OwnObjects(w *Worker) (objects int, bytes int64) {
-	if k.cfg.Leaks == nil {
-		return 0, 0
-	}
-	return k.cfg.Leaks.Usage(w.Pid)
-}
-
 // DroppedLines counts the lines of output that were not logged.
 func (k *Keeper) DroppedLines() int64 { return k.droppedLines.Load() }
 
@@ -302,7 +293,7 @@ func (k *Keeper) Reassert() (missed int) {
 		default:
 			k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, true))
 		}
-		if !dead(w) {
+		if !w.Dead() {
 			continue
 		}
 		if w.deadBefore { // the last pass saw it too: nobody will tell

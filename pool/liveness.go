@@ -38,6 +38,9 @@ func (k *Keeper) probed(w *Worker, r *understudyv1.ProbeResult) {
 	}
 	w.probe.stop()
 	w.probe.waits = false
+	if w.State == Draining || w.failing != nil { // its end is bounded already
+		return
+	}
 	if !r.Ok {
 		k.fail(w, StepProbe, fmt.Errorf("probe failed: %s", clip(r.Error)))
 		return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,11 +35,13 @@ func (r *Registry) fetch(o Owner, entries []Entry) {
 			}
 			b := r.bindingAt(tok)
 			e, is := known[knownKey{tok, name, policy}]
-			if !is {
-				now := time.Now().UTC()
-				e = Entry{Segment: name, Binding: b.name, Epoch: max(epoch, info.Epoch), Size: info.Size, Policy: policy,
-					State: Active, Owner: o, Created: changeTime(fd), Changed: now}
+			if is = is && (policy == Handover || e.Epoch == epoch); !is {
+				e = Entry{Segment: name, Epoch: epoch, Size: info.Size, Policy: policy, Created: changeTime(fd)}
 			}
+			if e.Owner != o {
+				e.State, e.Owner, e.Changed, is = Active, o, time.Now().UTC(), false
+			}
+			e.Epoch = epochOf(e.Epoch, info)
 			if b.find(name, policy, e.Epoch) != nil {
 				_ = unix.Close(fd)
 				continue
@@ -49,6 +52,25 @@ func (r *Registry) fetch(o Owner, entries []Entry) {
 				r.totals.Repaired++
 			}
 			r.take(b, &record{Entry: e, file: link.file, fd: fd})
+		}
+	}
+}
+
+// fetchFromAnybody looks for memfds with other processes than the file knows of: it is written behind what happens, and
+// what it has not heard of yet a living worker may have. The caller has the lock, or nobody else has the registry.
+func (r *Registry) fetchFromAnybody(entries []Entry) {
+	pids, err := os.ReadDir("/proc")
+	if err != nil {
+		r.log.Warn("memory of living workers cannot be looked for", "error", err)
+		return
+	}
+	for _, d := range pids {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil || pid == os.Getpid() || len(memfdLinks(pid, "fd", r.instance)) == 0 {
+			continue
+		}
+		if o, err := OwnerOf(pid); err == nil {
+			r.fetch(o, entries)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func TestAKillBetweenMakingAndRegistering(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, before, 0o600)) // as the kill would have left it
 
 	r = p.open(t)
-	require.Equal(t, "new+:2:stray shared+:1:prepared window+:2:stray", states(r.List()))
+	require.Equal(t, "new+:2:stray shared+:1:stray window+:2:stray", states(r.List()))
 	require.EqualValues(t, 2, r.Totals().Taken)
 	_, mapped = mustPrepare(t, r, "b", 3, shared, shmregistry.Spec{Name: "new", Size: 100, OnDeath: shmregistry.Handover, Named: true}, window)
 	require.Equal(t, "new work", string(mapped[1].Data()[:8]))

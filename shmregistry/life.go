@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -78,10 +79,32 @@ func (r *Registry) LastEpoch(name string) (epoch uint64) {
 	for _, rec := range b.records {
 		epoch = max(epoch, rec.Epoch)
 		if info, err := segment.Read(rec.fd); err == nil { // what is no segment any more, no worker takes
-			epoch = max(epoch, info.Epoch)
+			epoch = max(epoch, epochOf(rec.Epoch, info))
 		}
 	}
 	return epoch
+}
+
+// farAhead is more epochs than a worker can be ahead of the books: a header that says so was scribbled over.
+const farAhead = 1 << 20
+
+// epochOf is the epoch of a segment by the books and by its header.
+func epochOf(books uint64, header segment.Info) uint64 {
+	if header.Epoch > books+farAhead {
+		return books
+	}
+	return max(books, header.Epoch)
+}
+
+// HoldsWork says whether a worker has ever had a handover segment of the binding.
+func (r *Registry) HoldsWork(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bindings[token(name)]
+	return b != nil && slices.ContainsFunc(b.records, func(rec *record) bool {
+		info, err := segment.Read(rec.fd)
+		return rec.Policy == Handover && (err != nil || info.Epoch > 0)
+	})
 }
 
 // check says what is wrong with the arguments of Prepare.

@@ -57,7 +57,20 @@ func TestTheBooksAgreeWithReality(t *testing.T) {
 				before := r.List()
 				require.NoError(t, r.Close())
 				r = p.open(t)
-				require.Equal(t, before, r.List())
+				for name, l := range lives { // what was made ahead is asked for again
+					if l.prepared > l.epoch {
+						_, err := r.Prepare(name, l.epoch+1, specs)
+						require.NoError(t, err)
+					}
+				}
+				after := r.List()
+				require.Len(t, after, len(before))
+				for i := range after {
+					if after[i].State == shmregistry.Waiting {
+						after[i].Changed = before[i].Changed
+					}
+				}
+				require.Equal(t, before, after)
 			},
 			"reconcile": func(rt *rapid.T) { require.Zero(t, r.Reconcile()) },
 			"": func(rt *rapid.T) {

@@ -15,7 +15,10 @@ import (
 //   - An owner that has been dead since the last pass: as [Registry.Died].
 //   - A named segment of ours without a record: taken in; removed by a later pass where nobody asked for it and
 //     nobody has it open.
-func (r *Registry) Reconcile() (repaired int) {
+func (r *Registry) Reconcile() (repaired int) { return r.reconcile(true) }
+
+// reconcile leaves the removal of strays to whoever asked, or does it.
+func (r *Registry) reconcile(removing bool) (repaired int) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -49,11 +52,16 @@ func (r *Registry) Reconcile() (repaired int) {
 	r.totals.Foreign = max(r.totals.Foreign, foreign)
 	for _, l := range looks {
 		if l.rec.fd >= 0 && l.rec.Entry == l.entry {
-			r.repair(l)
+			r.repair(l, removing)
 		}
 	}
 	for _, f := range all {
 		if b := r.bindings[f.tok]; b != nil && b.hasFile(f.file) { // made while we looked
+			_ = unix.Close(f.fd)
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Fstat(f.fd, &st) != nil || st.Nlink == 0 { // made and removed meanwhile
 			_ = unix.Close(f.fd)
 			continue
 		}
@@ -95,7 +103,7 @@ func (l *look) look() {
 }
 
 // repair acts on what was found. The caller has the lock, and has seen that the entry is as it was.
-func (r *Registry) repair(l look) {
+func (r *Registry) repair(l look, removing bool) {
 	rec := l.rec
 	if l.nameless {
 		r.totals.NamesLost++
@@ -112,6 +120,7 @@ func (r *Registry) repair(l look) {
 	case l.ownless:
 		r.totals.Repaired++
 		r.ownerless(l.binding, rec)
+	case !removing:
 	case rec.State == Stray && !l.binding.claimed && !rec.dead:
 		rec.dead = true
 	case rec.State == Stray && !l.binding.claimed && heldByNobody(rec.fd):
@@ -134,7 +143,7 @@ func (b *binding) hasFile(file string) bool {
 // Sweep removes what no living worker and no binding needs, and returns it: segments that nobody has asked for since
 // the registry was opened, whose owner is dead, and which nobody has open. With dryRun it only tells.
 func (r *Registry) Sweep(dryRun bool) ([]Entry, error) {
-	r.Reconcile() // to see what is there now
+	r.reconcile(false) // to see what is there now
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()

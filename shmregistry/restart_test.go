@@ -46,11 +46,71 @@ func TestWhatTheFileNeverLearntIsFetchedFromTheWorker(t *testing.T) {
 
 	require.NoError(t, os.Remove(filepath.Join(p.state, shmregistry.FileName)))
 	r = p.open(t)
-	require.Empty(t, r.List())
-	r.Activated("b", 1, w.owner)
 	require.Equal(t, "work:1:active", states(r.List()))
+	require.Equal(t, w.owner, r.List()[0].Owner)
 	_, mapped = mustPrepare(t, r, "b", 2, work)
 	require.Equal(t, "in memory", string(mapped[0].Data()[:9]))
+}
+
+// A supervisor that is killed in the middle of a failover leaves a file that
+// names the dead worker; the one that took over has the segment.
+func TestTheFileNamesADeadOwnerAndALivingOneHasIt(t *testing.T) {
+	p := newPlace(t)
+	r := p.open(t)
+	prepared, mapped := mustPrepare(t, r, "b", 1, work)
+	first := startWorker(t, prepared...)
+	r.Activated("b", 1, first.owner)
+	copy(mapped[0].Data(), "in memory")
+	prepared, mapped = mustPrepare(t, r, "b", 2, work)
+	second := startWorker(t, prepared...)
+	require.NoError(t, mapped[0].Raise(2))
+	first.kill()
+	require.NoError(t, r.Close())
+
+	r = p.open(t)
+	require.Equal(t, "work:2:active", states(r.List()))
+	require.Equal(t, second.owner, r.List()[0].Owner)
+	require.Zero(t, r.Totals().Lost)
+	require.EqualValues(t, 2, r.LastEpoch("b"))
+	require.True(t, r.HoldsWork("b"))
+	_, mapped = mustPrepare(t, r, "b", 3, work)
+	require.Equal(t, "in memory", string(mapped[0].Data()[:9]))
+}
+
+// What was made ahead for a worker that never came is of no use after a
+// restart; what a worker has written stays, though no file tells of it.
+func TestARestartTellsWorkFromWhatWasMadeAhead(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		p := newPlace(t)
+		r := p.open(t)
+		_, mapped := mustPrepare(t, r, "worked", 1, shared)
+		require.NoError(t, mapped[0].Raise(1))
+		_, ahead := mustPrepare(t, r, "ahead", 1, shared, window)
+		require.True(t, r.HoldsWork("worked"))
+		require.False(t, r.HoldsWork("ahead"))
+		require.NoError(t, r.Close())
+		for _, s := range append(mapped, ahead...) {
+			require.NoError(t, s.Close())
+		}
+		if lost {
+			require.NoError(t, os.Remove(filepath.Join(p.state, shmregistry.FileName)))
+		}
+		r = p.open(t)
+		require.Len(t, r.List(), 3)
+		r.Reconcile()
+		r.Reconcile()
+		require.Equal(t, "shared+:1:orphaned", states(r.List()), "file lost: %v", lost)
+		require.Len(t, p.names(t), 1)
+		require.NoError(t, r.Close())
+	}
+}
+
+// A header that was scribbled over does not lead the next epochs astray.
+func TestScribbledEpoch(t *testing.T) {
+	r := newPlace(t).open(t)
+	_, mapped := mustPrepare(t, r, "b", 3, work)
+	require.NoError(t, mapped[0].Raise(1<<63))
+	require.EqualValues(t, 3, r.LastEpoch("b"))
 }
 
 func TestAMemfdIsFetchedFromAMappingAlone(t *testing.T) {
@@ -127,7 +187,7 @@ func TestSweepTakesWhatNobodyAsksFor(t *testing.T) {
 	mustPrepare(t, r, "stays", 2, shared)
 	would, err := r.Sweep(true)
 	require.NoError(t, err)
-	require.Equal(t, "shared+:1:prepared window+:1:prepared", states(would))
+	require.Equal(t, "shared+:1:stray window+:1:stray", states(would))
 	require.Len(t, p.names(t), 6)
 	did, err := r.Sweep(false)
 	require.NoError(t, err)

@@ -105,9 +105,11 @@ func (r *Registry) restore(entries []Entry) {
 		named[f.file] = f
 	}
 	memfds := map[Owner][]Entry{}
+	var unnamed []Entry
 	for _, e := range entries {
 		if e.Path == "" {
 			memfds[e.Owner] = append(memfds[e.Owner], e)
+			unnamed = append(unnamed, e)
 			continue
 		}
 		file := filepath.Base(e.Path)
@@ -120,7 +122,11 @@ func (r *Registry) restore(entries []Entry) {
 		b := r.bindingFor(e.Binding)
 		e.Path = filepath.Join(r.cfg.ShmDir, file)
 		rec := &record{Entry: e, file: file, fd: f.fd}
+		rec.Epoch = epochOf(rec.Epoch, f.info)
 		r.take(b, rec)
+		if rec.State == Waiting { // for a worker of a life that is over
+			r.set(rec, unowned(f), rec.Epoch, Owner{})
+		}
 		r.ownerless(b, rec)
 	}
 	for _, f := range named {
@@ -130,10 +136,11 @@ func (r *Registry) restore(entries []Entry) {
 		if owner.Alive() {
 			r.fetch(owner, entries)
 		}
-		for _, e := range entries {
-			if b := r.bindings[token(e.Binding)]; b == nil || b.find(e.Segment, e.Policy, e.Epoch) == nil {
-				r.miss(e, "nobody has it any more")
-			}
+	}
+	r.fetchFromAnybody(unnamed)
+	for _, e := range unnamed {
+		if b := r.bindings[token(e.Binding)]; b == nil || b.find(e.Segment, e.Policy, e.Epoch) == nil {
+			r.miss(e, "nobody has it any more")
 		}
 	}
 	for _, b := range r.bindings {
@@ -167,12 +174,20 @@ func (r *Registry) ownerless(b *binding, rec *record) {
 	r.set(rec, Orphaned, rec.Epoch, Owner{})
 }
 
+// unowned is the state of a named segment that no worker has: with work in it, it waits for one.
+func unowned(f found) State {
+	if f.policy == Handover && f.info.Epoch > 0 {
+		return Orphaned
+	}
+	return Stray
+}
+
 // takeStray takes in a named segment that no record knows. The caller has the lock.
 func (r *Registry) takeStray(f found) {
 	b := r.bindingAt(f.tok)
 	r.take(b, &record{
-		Entry: Entry{Segment: f.name, Binding: b.name, Epoch: f.epoch, Size: f.info.Size, Policy: f.policy,
-			Path: filepath.Join(r.cfg.ShmDir, f.file), State: Stray, Created: f.made, Changed: time.Now().UTC()},
+		Entry: Entry{Segment: f.name, Binding: b.name, Epoch: epochOf(f.epoch, f.info), Size: f.info.Size, Policy: f.policy,
+			Path: filepath.Join(r.cfg.ShmDir, f.file), State: unowned(f), Created: f.made, Changed: time.Now().UTC()},
 		file: f.file, fd: f.fd,
 	})
 	r.totals.Taken++

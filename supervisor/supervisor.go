@@ -176,7 +176,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 	}
 	s.addrs = Addrs{GRPC: server.Addr(), Unix: server.Socket(), Metrics: pages.MetricsAddr(), Health: pages.HealthAddr()}
 	close(s.ready)
-	var tasks errgroup.Group
+	tasks, ctx := errgroup.WithContext(ctx) // it ends with either: what nobody can reach, its keeper starts anew
 	tasks.Go(server.Serve)
 	tasks.Go(pages.Serve)
 	<-ctx.Done()

@@ -134,7 +134,7 @@ func (l *life) probe(m *understudyv1.Probe) {
 	switch {
 	case !l.isWarm:
 		l.early = m
-	case l.draining: // the canary may find the door closed
+	case l.draining:
 		l.answer(result{id: m.Id})
 	default:
 		l.probes.start(m.Id)
@@ -142,6 +142,9 @@ func (l *life) probe(m *understudyv1.Probe) {
 }
 
 func (l *life) answer(r result) {
+	if l.draining { // the canary may have found the door closed
+		r.err = nil
+	}
 	answer := &understudyv1.ProbeResult{Id: r.id, Ok: r.err == nil}
 	if !answer.Ok {
 		answer.Error = valid(r.err.Error())

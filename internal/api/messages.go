@@ -155,8 +155,17 @@ func eventMessage(e event.Event, dropped uint64) *understudyv1.Event {
 		Epoch:         e.Epoch,
 		Message:       shorten(e.Message),
 		DroppedBefore: dropped,
-		Facts:         e.Facts,
+		Facts:         shortenAll(e.Facts),
 	}
+}
+
+// shortenAll is shorten for facts: a file's name may be any bytes.
+func shortenAll(facts map[string]string) map[string]string {
+	out := make(map[string]string, len(facts))
+	for k, v := range facts {
+		out[k] = shorten(v)
+	}
+	return out
 }
 
 func poolMessage(p pool.Stats) *understudyv1.Pool {
