@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/dirlock"
 	"understudy/shmregistry"
 	"understudy/shmregistry/segment"
 )
@@ -127,7 +128,7 @@ func TestTheSecondSupervisorIsRefused(t *testing.T) {
 	p := newPlace(t)
 	r := p.open(t)
 	_, err := shmregistry.Open(p.config())
-	require.ErrorIs(t, err, shmregistry.ErrLocked)
+	require.ErrorIs(t, err, dirlock.ErrLocked)
 	require.ErrorContains(t, err, p.state)
 	require.NoError(t, r.Close())
 	p.open(t)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/dirlock"
 )
 
 // DefaultShmDir is where POSIX shared memory lives: shm_overview(7).
@@ -84,7 +86,7 @@ type Registry struct {
 // names are gone are forgotten, those of dead workers removed or kept for the next one, memfds fetched from the living
 // workers that have them, and named ones that the file does not know taken in.
 //
-// It fails with [ErrLocked] where another supervisor has the directory, and with [ErrVersion] where a newer one wrote
+// It fails with [dirlock.ErrLocked] where another supervisor has the directory, and with [ErrVersion] where a newer one wrote
 // the file. A damaged file is kept aside as segments.json.bad-TIME, and counted. A file that cannot be written now is
 // counted and written later.
 func Open(cfg Config) (*Registry, error) {
@@ -101,7 +103,7 @@ func Open(cfg Config) (*Registry, error) {
 	if cfg.Limits, err = cfg.Limits.withDefaults(); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(cfg.StateDir)
+	lock, err := dirlock.Take(cfg.StateDir, lockFile)
 	if err != nil {
 		return nil, err
 	}

@@ -152,7 +152,6 @@ func (c Config) Validate() error {
 		checkLevel(c.DefaultIsolation),
 		checkRuntimeDir(c.RuntimeDir),
 		checkAbsolute("state_dir", c.StateDir),
-		checkApart(c.RuntimeDir, c.StateDir),
 		checkPeriod("process_manager.resync_interval", pm.ResyncInterval, minResync, maxResync),
 		checkPeriod("process_manager.backoff_period.min", pm.BackoffPeriod.Min, minWait, maxWait),
 		checkPeriod("process_manager.backoff_period.max", pm.BackoffPeriod.Max, pm.BackoffPeriod.Min, maxWait),
@@ -218,14 +217,6 @@ func checkRuntimeDir(path string) error {
 		return wrong("runtime_dir", "%q is %d bytes long; at most %d leave room for socket names", path, len(path), MaxRuntimeDir)
 	}
 	return checkAbsolute("runtime_dir", path)
-}
-
-// checkApart: each folder has a lock, which one supervisor takes once.
-func checkApart(runtimeDir, stateDir string) error {
-	if filepath.Clean(runtimeDir) == filepath.Clean(stateDir) {
-		return wrong("state_dir", "%q is the runtime_dir too", stateDir)
-	}
-	return nil
 }
 
 func checkLevel(l isolation.Level) error {

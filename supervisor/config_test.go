@@ -32,12 +32,6 @@ func TestDefaultRuntimeDir(t *testing.T) {
 	require.NotContains(t, supervisor.DefaultConfig().RuntimeDir, "not/absolute")
 }
 
-func TestOneDirectoryForTwo(t *testing.T) {
-	c := supervisor.DefaultConfig()
-	c.StateDir = c.RuntimeDir + "/"
-	require.ErrorContains(t, c.Validate(), "is the runtime_dir too")
-}
-
 func TestLoadConfigKeepsDefaults(t *testing.T) {
 	want := supervisor.DefaultConfig()
 	var err error

@@ -14,9 +14,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"understudy/internal/dirlock"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
-	"understudy/supervisor"
 )
 
 func TestSecondSupervisorIsRefused(t *testing.T) {
@@ -37,7 +37,7 @@ func TestSecondSupervisorIsRefused(t *testing.T) {
 			var exit *exec.ExitError
 			require.ErrorAs(t, err, &exit)
 			require.Equal(t, 1, exit.ExitCode())
-			require.Contains(t, out.String(), supervisor.ErrLocked.Error())
+			require.Contains(t, out.String(), dirlock.ErrLocked.Error())
 		})
 	}
 	tn := newTenant(t, r.ProcessId, r.Address)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"understudy/internal/api"
+	"understudy/internal/dirlock"
 	"understudy/internal/event"
 	"understudy/internal/observe"
 	"understudy/isolation"
@@ -76,16 +77,14 @@ func (s *Supervisor) Ready() <-chan struct{} { return s.ready }
 func (s *Supervisor) Addrs() Addrs { return s.addrs }
 
 // Run supervises until ctx ends, then ends every binding and worker within
-// their grace periods and returns nil. Errors: ErrLocked, and whatever keeps
+// their grace periods and returns nil. Errors: dirlock.ErrLocked, and whatever keeps
 // it from beginning.
 func (s *Supervisor) Run(ctx context.Context) (err error) {
-	for _, dir := range []string{s.cfg.RuntimeDir, s.cfg.StateDir} {
-		lock, err := lockDir(dir)
-		if err != nil {
-			return err
-		}
-		defer lock.Close()
+	lock, err := dirlock.Take(s.cfg.RuntimeDir, "lock") // the state directory is the registry's to lock
+	if err != nil {
+		return err
 	}
+	defer lock.Close()
 	if err := os.MkdirAll(filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir), 0o700); err != nil {
 		return err
 	}
