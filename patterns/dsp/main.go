@@ -42,6 +42,9 @@ type dsp struct {
 
 func run(ctx context.Context) error {
 	realtime.MakeRoom()
+	if err := realtime.DieAtOnce(); err != nil {
+		return err
+	}
 	ctx, over := context.WithCancelCause(ctx)
 	defer over(nil)
 	d := &dsp{over: over}

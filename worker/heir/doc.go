@@ -33,7 +33,7 @@
 // Kill to pidfd and kill to the client's end of file, p50, on a machine with 2
 // cores and Linux 6.18: 0.1 and 0.15 ms with an heir at any size; without, 0.3
 // ms with an empty worker, 2.5 with 64 MB, 9 with 256 MB, 50 with 1 GB. See
-// BenchmarkDeath. Tested on Linux 5.10, 6.1 (arm64) and 6.18 (amd64).
+// BenchmarkDeath. Tested on Linux 5.10, 6.1 (arm64, emulated) and 6.18 (amd64).
 //
 // # What the parent has to do
 //
