@@ -244,6 +244,9 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 			if e := m.bindings[w.ProcessID]; e != nil {
 				m.dead(e, inDoomed, ev.Worker)
 			}
+			if ev.NoticeKind == uint8(sentinel.Doomed) {
+				m.keeper.Doomed(w)
+			}
 		}
 	default:
 		e := m.byID[ev.Binding]

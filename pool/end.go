@@ -181,6 +181,19 @@ func (w *Worker) cause() string {
 	return w.status.String()
 }
 
+// dumpPatience is how long a dying worker's core dump may be held up by all
+// that others want to do; then it gets a share, though the least.
+const dumpPatience = 100 * time.Millisecond
+
+// Doomed hears that a worker is dying, which takes long if it dumps core.
+func (k *Keeper) Doomed(w *Worker) {
+	k.after(dumpPatience, func() {
+		if w.alive() {
+			sentinel.PromoteDumper(w.Pid)
+		}
+	})
+}
+
 // settleHeir sees to the heir of a worker that has died. One that died before
 // it was ready may have left an heir that it never told of.
 func (k *Keeper) settleHeir(w *Worker) {

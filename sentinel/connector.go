@@ -19,6 +19,7 @@ const (
 	headers      = unix.SizeofNlMsghdr + 20
 	eventWhat    = headers
 	eventTime    = headers + 8
+	eventThread  = headers + 16
 	eventTGID    = headers + 20
 	minEvent     = headers + 24
 	netlinkRoom  = 256
@@ -85,10 +86,11 @@ func (c *connector) drain(take func(record)) {
 			continue
 		}
 		take(record{
-			pid:   int(binary.NativeEndian.Uint32(c.buffer[eventTGID:])),
-			at:    int64(binary.NativeEndian.Uint64(c.buffer[eventTime:])),
-			kind:  Doomed,
-			early: true,
+			pid:    int(binary.NativeEndian.Uint32(c.buffer[eventTGID:])),
+			dumper: int(binary.NativeEndian.Uint32(c.buffer[eventThread:])),
+			at:     int64(binary.NativeEndian.Uint64(c.buffer[eventTime:])),
+			kind:   Doomed,
+			early:  true,
 		})
 	}
 }

@@ -1,6 +1,13 @@
 package sentinel
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // lowest is the least nice value a process can have.
 const lowest = 19
@@ -22,4 +29,29 @@ const lowest = 19
 // each and gains nothing over this.
 func Demote(pid int) {
 	_, _, _ = unix.RawSyscall(unix.SYS_SETPRIORITY, unix.PRIO_PGRP, uintptr(pid), lowest)
+}
+
+// DemoteDumper has a thread that writes a core dump (Notice.Dumper) give its
+// core to everybody who wants it. The lowest nice value alone does not: since
+// Linux 6.6 a thread is left alone until the end of its slice, some
+// milliseconds, unless its policy is SCHED_IDLE (kernel/sched/fair.c,
+// RUN_TO_PARITY). The time for it is Doomed: the dump begins when all other
+// threads have stopped. On a machine that is never idle the dump takes very
+// long with it; PromoteDumper ends that.
+func DemoteDumper(thread int) {
+	var parameter int32 // sched_priority, 0 for this policy
+	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(thread), unix.SCHED_IDLE, uintptr(unsafe.Pointer(&parameter)))
+}
+
+// PromoteDumper takes DemoteDumper back for whichever thread of the process
+// writes its core dump: it keeps the lowest nice value. Without CAP_SYS_NICE the
+// kernel may refuse; then the dump takes longer.
+func PromoteDumper(pid int) {
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // none: it has ended
+	for _, t := range threads {
+		tid, _ := strconv.Atoi(t.Name())
+		if now, err := unix.SchedGetAttr(tid, 0); err == nil && now.Policy == unix.SCHED_IDLE {
+			_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: lowest}, 0)
+		}
+	}
 }

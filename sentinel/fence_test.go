@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,10 +80,17 @@ func TestCoreDumpIsWrittenAfterTheNotice(t *testing.T) {
 		require.Equal(t, "deadly", p.line())
 		sizeThen := int64(-1)
 		var atFence uint64
+		var demoted, promoted uint32 // policies of the thread that dumps
+		var member error
 		require.NoError(t, s.Watch(p.pid, p.pidfd, func(n Notice) {
 			switch n.Kind {
 			case Doomed:
 				sizeThen = coreSize(dir)
+				member = unix.Tgkill(p.pid, n.Dumper, 0)
+				DemoteDumper(n.Dumper)
+				demoted = policy(n.Dumper)
+				PromoteDumper(p.pid)
+				promoted = policy(n.Dumper)
 			case Fenced:
 				atFence = c.sum()
 			}
@@ -101,6 +109,12 @@ func TestCoreDumpIsWrittenAfterTheNotice(t *testing.T) {
 			require.Equal(t, Doomed, all[0].Kind)
 			if st.CoreDumped && toDirectory {
 				require.Less(t, sizeThen, int64(mb<<20/2), "the core was there before the notice")
+				require.NoError(t, member)
+				require.Equal(t, uint32(unix.SCHED_IDLE), demoted)
+				// /proc is that of our PID namespace, and we may.
+				if self, _ := os.Readlink("/proc/self"); self == strconv.Itoa(os.Getpid()) && has(unix.CAP_SYS_NICE) {
+					require.Equal(t, uint32(unix.SCHED_NORMAL), promoted)
+				}
 			}
 		}
 		if s.source == SourceKernel {
@@ -112,6 +126,14 @@ func TestCoreDumpIsWrittenAfterTheNotice(t *testing.T) {
 			requireWholeCore(t, dir, mb<<20)
 		}
 	})
+}
+
+func policy(thread int) uint32 {
+	attr, err := unix.SchedGetAttr(thread, 0)
+	if err != nil {
+		return 99
+	}
+	return attr.Policy
 }
 
 func coreFile(dir string) string {

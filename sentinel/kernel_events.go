@@ -152,12 +152,16 @@ func (k *kernelEvents) drain(take func(record)) {
 			return
 		}
 		kind := binary.NativeEndian.Uint32(b[recordKind:])
+		signal := int(binary.NativeEndian.Uint32(b[recordStatus:]) & 0x7f)
 		r := record{
 			token:  binary.NativeEndian.Uint64(b[recordToken:]),
 			at:     int64(binary.NativeEndian.Uint64(b[recordAt:])),
-			signal: int(binary.NativeEndian.Uint32(b[recordStatus:]) & 0x7f),
+			signal: signal,
 			kind:   Kind(kind & 0xff),
 			early:  kind&recordEarly != 0,
+		}
+		if r.kind == Doomed && uint64(dumping)>>signal&1 != 0 {
+			r.dumper = int(binary.NativeEndian.Uint32(b[recordThread:]))
 		}
 		k.ring.done(len(b))
 		take(r)

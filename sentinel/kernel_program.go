@@ -21,6 +21,11 @@ const pidTypeTGID = 1
 const harmless = 1<<(unix.SIGCONT-1) | 1<<(unix.SIGCHLD-1) | 1<<(unix.SIGWINCH-1) | 1<<(unix.SIGURG-1) |
 	1<<(unix.SIGSTOP-1) | 1<<(unix.SIGTSTP-1) | 1<<(unix.SIGTTIN-1) | 1<<(unix.SIGTTOU-1)
 
+// dumping is the set of signals (a bit each) whose default action dumps core
+// (include/linux/signal.h, SIG_KERNEL_COREDUMP_MASK).
+const dumping = 1<<unix.SIGQUIT | 1<<unix.SIGILL | 1<<unix.SIGTRAP | 1<<unix.SIGABRT | 1<<unix.SIGFPE |
+	1<<unix.SIGSEGV | 1<<unix.SIGBUS | 1<<unix.SIGSYS | 1<<unix.SIGXCPU | 1<<unix.SIGXFSZ
+
 // The maps that the programs share with the sentinel.
 const (
 	mapWatched = "watched"
@@ -37,13 +42,14 @@ const (
 	valueSize   = 16
 )
 
-// A record in the ring: token, time, wait status, kind. 24 bytes.
+// A record in the ring: token, time, wait status, kind, thread. 28 bytes.
 const (
 	recordToken  = 0
 	recordAt     = 8
 	recordStatus = 16
 	recordKind   = 20
-	recordSize   = 24
+	recordThread = 24
+	recordSize   = 28
 	// recordEarly is set in the kind if the process still had its memory.
 	recordEarly = 1 << 8
 )
@@ -165,7 +171,7 @@ func (p programs) find() asm.Instructions {
 	if p.namespace.level == 0 {
 		ins = append(ins, asm.LoadMem(asm.R1, asm.R7, p.tgid, asm.Word))
 	} else { // the process's number in the sentinel's PID namespace
-		upid := p.numbers + int16(p.namespace.level)*p.upidSize
+		upid := p.upid()
 		ins = append(ins,
 			asm.LoadMem(asm.R2, asm.R9, p.pids+8*pidTypeTGID, asm.DWord),
 			asm.LoadMem(asm.R1, asm.R2, p.level, asm.Word),
@@ -186,6 +192,9 @@ func (p programs) find() asm.Instructions {
 		asm.Mov.Reg(asm.R8, asm.R0))
 }
 
+// upid is where a struct pid has its number in the sentinel's PID namespace.
+func (p programs) upid() int16 { return p.numbers + int16(p.namespace.level)*p.upidSize }
+
 // record sends one notice, unless it was sent.
 func (p programs) record(kind Kind) asm.Instructions {
 	flag, late := int16(valueDoomed), "doomed late"
@@ -201,6 +210,9 @@ func (p programs) record(kind Kind) asm.Instructions {
 		asm.JEq.Imm(asm.R1, 0, late),
 		asm.Or.Imm(asm.R2, recordEarly),
 		asm.StoreMem(asm.RFP, recordBase+recordKind, asm.R2, asm.Word).WithSymbol(late),
+		asm.LoadMem(asm.R1, asm.R7, p.threadPid, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, p.upid()+p.nr, asm.Word),
+		asm.StoreMem(asm.RFP, recordBase+recordThread, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, asm.R8, valueToken, asm.DWord),
 		asm.StoreMem(asm.RFP, recordBase+recordToken, asm.R1, asm.DWord),
 		asm.FnKtimeGetNs.Call(), // CLOCK_MONOTONIC

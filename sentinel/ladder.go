@@ -76,6 +76,7 @@ type record struct {
 	at     int64
 	kind   Kind
 	signal int
+	dumper int  // Notice.Dumper
 	early  bool // the process still had its memory
 }
 

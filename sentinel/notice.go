@@ -46,6 +46,9 @@ type Notice struct {
 	At, Seen int64
 	// Signal is what kills it, 0 where that is not known or there was none.
 	Signal int
+	// Dumper is the thread that writes a core dump, if its size limit allows
+	// any; 0 of other deaths.
+	Dumper int
 }
 
 // Handler takes a process's notices, on the sentinel's thread: it must not

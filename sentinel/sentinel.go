@@ -181,7 +181,8 @@ func (s *Sentinel) onRecord(r record) {
 	s.mu.Unlock()
 	if !told {
 		// The record may be younger than the wake-up that found it.
-		w.handle(Notice{Pid: w.pid, Kind: r.kind, Source: s.source, At: r.at, Seen: max(s.seen, r.at), Signal: r.signal})
+		w.handle(Notice{Pid: w.pid, Kind: r.kind, Source: s.source, At: r.at, Seen: max(s.seen, r.at),
+			Signal: r.signal, Dumper: r.dumper})
 	}
 }
 

@@ -221,7 +221,7 @@ func (e *engine) onNotice(w WorkerID, n sentinel.Notice) {
 	if h == nil {
 		return
 	}
-	e.doom(w, h, cause{source: uint8(n.Source), signal: int32(n.Signal), at: n.At, seen: n.Seen})
+	e.doom(w, h, cause{source: uint8(n.Source), signal: int32(n.Signal), dumper: int32(n.Dumper), at: n.At, seen: n.Seen})
 	e.post(Event{Kind: Notice, Worker: w, NoticeKind: uint8(n.Kind), Source: uint8(n.Source),
 		Signal: int32(n.Signal), At: n.At, Seen: n.Seen})
 	e.flush()
@@ -236,6 +236,9 @@ func (e *engine) doom(w WorkerID, h *handles, c cause) {
 	}
 	e.run()
 	sentinel.Demote(h.pid)
+	if c.dumper != 0 {
+		sentinel.DemoteDumper(int(c.dumper))
+	}
 	if h.fence >= 0 {
 		one := uint64(1)
 		unix.RawSyscall(unix.SYS_WRITE, uintptr(h.fence), uintptr(unsafe.Pointer(&one)), 8)

@@ -44,6 +44,7 @@ type plan struct {
 type cause struct {
 	source uint8
 	signal int32
+	dumper int32 // the thread that writes a core dump, or 0
 	at     int64 // kernel's time of death, CLOCK_MONOTONIC ns; 0 unknown
 	seen   int64 // when the sentinel's thread saw it
 }
