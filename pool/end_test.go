@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"understudy/sentinel"
 )
 
 // childrenNow are our child processes, dead ones too.
@@ -49,6 +52,25 @@ func TestWorkerAndHeirAreReaped(t *testing.T) {
 			require.Empty(t, childrenNow(t))
 		})
 	}
+}
+
+// What writes a worker's core dump does not wait for ever for an idle core.
+func TestDumpGetsAShareBack(t *testing.T) {
+	y := newYard(t, never, role("good"))
+	w := next(t, y.ready)
+	sentinel.DemoteDumper(w.Pid)
+	policy := func() uint32 {
+		attr, err := unix.SchedGetAttr(w.Pid, 0)
+		require.NoError(t, err)
+		return attr.Policy
+	}
+	require.Equal(t, uint32(unix.SCHED_IDLE), policy())
+	if err := unix.SchedSetAttr(w.Pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
+		t.Skipf("needs CAP_SYS_NICE to undo it: %v", err)
+	}
+	sentinel.DemoteDumper(w.Pid)
+	y.do(func() { y.Doomed(w) })
+	require.Eventually(t, func() bool { return policy() == unix.SCHED_NORMAL }, 10*time.Second, time.Millisecond)
 }
 
 // A worker that does not listen is killed when its grace is over.

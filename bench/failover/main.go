@@ -4,10 +4,11 @@
 //
 // A row of its table is a worker's size, a client, the machine's load, a way to
 // die and a source of the news; beside them stand the floor, the least that
-// this machine can do (package floor), and what a request takes while nobody
-// dies. It writes the table, JSON with the whole distributions, and a picture,
-// and a second table of the steps: when after the kill the kernel saw the
-// death, the route was published, and the client had its answer.
+// this machine can do (package floor; two bare gRPC servers), and what a request
+// takes while nobody dies. It writes the table, JSON with the whole
+// distributions, and a picture, and a second table of the steps: when after the
+// kill the kernel saw the death, the route was published, and the client had
+// its answer.
 //
 // Run it from the module's folder: it builds what it measures.
 package main
@@ -198,6 +199,14 @@ func (b *bench) measureFloors(ctx context.Context) error {
 				return err
 			}
 		}
+		for _, client := range []string{fresh, channel} {
+			b.progress.Part("floor of two gRPC servers, %s, %s", client, load)
+			row := b.report.Row("gRPC floor", "", client, load, string(sigkill), string(outage.Between), "")
+			row.Floor = b.floors[load+floorName(client)]
+			if err := b.underLoad(ctx, load, func() error { return measureServers(ctx, b.dir.Join(), client, b.n, row.Record) }); err != nil {
+				return fmt.Errorf("floor of two gRPC servers: %w", err)
+			}
+		}
 	}
 	return nil
 }
@@ -237,4 +246,4 @@ func (b *bench) write(stdout io.Writer) error {
 	return nil
 }
 
-var roles = role.Roles{floor.Role: floor.Main, busyload.Role: busyload.Main}
+var roles = role.Roles{floor.Role: floor.Main, busyload.Role: busyload.Main, serversRole: server}
