@@ -104,9 +104,9 @@ func leaderFirst() {
 
 // execFromThread replaces the process from a thread that is not its first.
 func execFromThread() {
+	runtime.LockOSThread() // main runs on the first thread until here, and keeps it
 	say("ready")
 	read()
-	runtime.LockOSThread()
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()

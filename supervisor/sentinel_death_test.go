@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -78,8 +79,14 @@ func TestSentinelHangs(t *testing.T) {
 	d.journal.until(t, "sentinel_exited", 1)
 	d.eventually(d.full)
 
-	hung, err = d.sentinel()
-	require.NoError(t, err)
-	require.NoError(t, d.signal(hung.pid, unix.SIGSTOP))
+	var next process
+	d.eventually(func() error { // it is told of before the next is started
+		next, err = d.sentinel()
+		if err == nil && next.pid == hung.pid {
+			err = errors.New("no new sentinel")
+		}
+		return err
+	})
+	require.NoError(t, d.signal(next.pid, unix.SIGSTOP))
 	d.stopClean()
 }
