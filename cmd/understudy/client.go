@@ -59,6 +59,14 @@ func (c *cli) connected(ctx context.Context, f func(context.Context, grpc.Client
 	return c.explain(ctx, f(ctx, conn))
 }
 
+// overdue reports whether the daemon, which counts the time as well, saw it
+// over just before us.
+func overdue(ctx context.Context, code codes.Code) bool {
+	end, limited := ctx.Deadline()
+	return limited && time.Until(end) < 10*time.Millisecond && ctx.Err() == nil &&
+		(code == codes.DeadlineExceeded || code == codes.Canceled)
+}
+
 // explain turns an error of gRPC into a line for people.
 func (c *cli) explain(ctx context.Context, err error) error {
 	st, ok := status.FromError(err)
@@ -70,7 +78,7 @@ func (c *cli) explain(ctx context.Context, err error) error {
 	case st.Code() == codes.Unavailable && strings.Contains(text, "while dialing"):
 		reason := text[strings.LastIndex(text, ": ")+2:] // the last word is the kernel's
 		return fmt.Errorf("no understudyd answers at %s: %s; --addr or %s name another address", c.addr, strings.Trim(reason, `"`), addrEnv)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), overdue(ctx, st.Code()):
 		return fmt.Errorf("no answer from %s within %v", c.addr, c.timeout)
 	case errors.Is(ctx.Err(), context.Canceled):
 		return errors.New("interrupted")

@@ -3,6 +3,7 @@ package standstill
 import (
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 
 func hogMain() error {
 	done := make(chan error)
+	var here atomic.Int64
 	for cpu := range runtime.NumCPU() {
 		go func() {
 			runtime.LockOSThread()
@@ -34,6 +36,12 @@ func hogMain() error {
 			err := unix.SchedSetaffinity(0, &set)
 			if err == nil {
 				err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority + 1}, 0)
+			}
+			// They begin together. Who waits sleeps: spinning it would keep
+			// the others from their start.
+			here.Add(1)
+			for pause := unix.NsecToTimespec(int64(100 * time.Microsecond)); here.Load() < int64(runtime.NumCPU()); {
+				_ = unix.Nanosleep(&pause, nil)
 			}
 			for end := time.Now().Add(2 * hogged); time.Now().Before(end); {
 			}
@@ -60,7 +68,6 @@ func TestSeesThatNothingRan(t *testing.T) {
 	to := Now()
 	spans, err := w.Stop()
 	require.NoError(t, err)
-	// The threads of the hog do not begin together.
 	require.Greater(t, Within(spans, from, to), hogged/2, "%v", spans)
 	require.LessOrEqual(t, Within(spans, from, to), time.Duration(to-from))
 	require.Zero(t, Within(spans, 0, 1))
