@@ -244,8 +244,8 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 			if e := m.bindings[w.ProcessID]; e != nil {
 				m.dead(e, inDoomed, ev.Worker)
 			}
-			if ev.NoticeKind == uint8(sentinel.Doomed) {
-				m.keeper.Doomed(w)
+			if ev.Dumper != 0 {
+				m.keeper.Dumping(w, int(ev.Dumper))
 			}
 		}
 	default:

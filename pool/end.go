@@ -185,11 +185,11 @@ func (w *Worker) cause() string {
 // that others want to do; then it gets a share, though the least.
 const dumpPatience = 100 * time.Millisecond
 
-// Doomed hears that a worker is dying, which takes long if it dumps core.
-func (k *Keeper) Doomed(w *Worker) {
+// Dumping hears that a dying worker's thread begins to dump core.
+func (k *Keeper) Dumping(w *Worker, thread int) {
 	k.after(dumpPatience, func() {
 		if w.alive() {
-			sentinel.PromoteDumper(w.Pid)
+			sentinel.PromoteDumper(w.Pid, thread)
 		}
 	})
 }

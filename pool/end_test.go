@@ -69,7 +69,7 @@ func TestDumpGetsAShareBack(t *testing.T) {
 		t.Skipf("needs CAP_SYS_NICE to undo it: %v", err)
 	}
 	sentinel.DemoteDumper(w.Pid)
-	y.do(func() { y.Doomed(w) })
+	y.do(func() { y.Dumping(w, w.Pid) })
 	require.Eventually(t, func() bool { return policy() == unix.SCHED_NORMAL }, 10*time.Second, time.Millisecond)
 }
 

@@ -1,9 +1,6 @@
 package sentinel
 
 import (
-	"fmt"
-	"os"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -43,15 +40,11 @@ func DemoteDumper(thread int) {
 	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(thread), unix.SCHED_IDLE, uintptr(unsafe.Pointer(&parameter)))
 }
 
-// PromoteDumper takes DemoteDumper back for whichever thread of the process
-// writes its core dump: it keeps the lowest nice value. Without CAP_SYS_NICE the
-// kernel may refuse; then the dump takes longer.
-func PromoteDumper(pid int) {
-	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // none: it has ended
-	for _, t := range threads {
-		tid, _ := strconv.Atoi(t.Name())
-		if now, err := unix.SchedGetAttr(tid, 0); err == nil && now.Policy == unix.SCHED_IDLE {
-			_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: lowest}, 0)
-		}
+// PromoteDumper takes DemoteDumper back for a thread that process pid, which is
+// not reaped yet, may still have; it keeps the lowest nice value. Without
+// CAP_SYS_NICE the kernel may refuse; then the dump takes longer.
+func PromoteDumper(pid, thread int) {
+	if unix.Tgkill(pid, thread, 0) == nil { // the number is still that thread's
+		_ = unix.SchedSetAttr(thread, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: lowest}, 0)
 	}
 }

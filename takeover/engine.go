@@ -223,7 +223,7 @@ func (e *engine) onNotice(w WorkerID, n sentinel.Notice) {
 	}
 	e.doom(w, h, cause{source: uint8(n.Source), signal: int32(n.Signal), dumper: int32(n.Dumper), at: n.At, seen: n.Seen})
 	e.post(Event{Kind: Notice, Worker: w, NoticeKind: uint8(n.Kind), Source: uint8(n.Source),
-		Signal: int32(n.Signal), At: n.At, Seen: n.Seen})
+		Signal: int32(n.Signal), Dumper: int32(n.Dumper), At: n.At, Seen: n.Seen})
 	e.flush()
 }
 

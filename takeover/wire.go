@@ -116,11 +116,13 @@ type Event struct {
 	OK             bool
 	// Dropped counts events that found no room since the process started.
 	Dropped uint64
+	// Dumper is sentinel.Notice's.
+	Dumper int32
 	// Features is set in Hello only: JSON of []sentinel.Feature.
 	Features []byte
 }
 
-const eventHeader = 1 + 8*4 + 2 + 4 + 8*3 + 1 + 8
+const eventHeader = 1 + 8*4 + 2 + 4 + 8*3 + 1 + 8 + 4
 
 func (e *Event) append(b []byte) []byte {
 	le := binary.LittleEndian
@@ -140,6 +142,7 @@ func (e *Event) append(b []byte) []byte {
 	}
 	b = append(b, ok)
 	b = le.AppendUint64(b, e.Dropped)
+	b = le.AppendUint32(b, uint32(e.Dumper))
 	return append(b, e.Features...)
 }
 
@@ -162,6 +165,7 @@ func parseEvent(b []byte) (Event, error) {
 		Sent:       int64(le.Uint64(b[55:])),
 		OK:         b[63] == 1,
 		Dropped:    le.Uint64(b[64:]),
+		Dumper:     int32(le.Uint32(b[72:])),
 	}
 	if len(b) > eventHeader {
 		e.Features = append([]byte(nil), b[eventHeader:]...)

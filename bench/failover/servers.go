@@ -96,6 +96,9 @@ func startServer(ctx context.Context, socket, end *os.File) (*exec.Cmd, *os.File
 	cmd.ExtraFiles = []*os.File{socket, end, held}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
+		_, err = cmd.StdinPipe() // its end is the server's, whatever becomes of us
+	}
+	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
@@ -117,6 +120,7 @@ func endServer(cmd *exec.Cmd) {
 
 // server is the body of the role.
 func server() error {
+	go func() { role.AwaitEnd(); os.Exit(0) }()
 	socket := os.NewFile(fdListener, "listener")
 	l, err := net.FileListener(socket)
 	if err != nil {
