@@ -1,11 +1,13 @@
 package sentinel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,9 +27,10 @@ type Options struct {
 	// LockMemory asks for the process's pages to be kept in memory.
 	LockMemory bool
 
-	// For tests: other than the defaults of the kernel source.
+	// For tests: other than the defaults.
 	ringSize int
 	hooks    []exitHook
+	dumpRest time.Duration
 }
 
 // watched is one process, or one other descriptor (pid 0). Its fields but the
@@ -54,6 +57,7 @@ type Sentinel struct {
 	source Source       // of early
 	early  earlySource  // nil on the lowest rung
 	take   func(record) // s.onRecord, made once: a method value is allocated
+	gate   *dumpGate    // nil without the privilege
 	ladder []Feature
 
 	mu      sync.Mutex // never held while a handler runs
@@ -85,9 +89,14 @@ func New(opts Options) (*Sentinel, error) {
 		return nil, err
 	}
 	s.ladder = append(s.ladder, f)
+	s.gate, f = openDumpGate(cmp.Or(opts.dumpRest, dumpRest))
+	s.ladder = append(s.ladder, f)
 	err = s.WatchFD(wake, func() {})
 	if err == nil && s.early != nil {
 		err = s.WatchFD(s.early.fd(), func() {}) // step drains it
+	}
+	if err == nil && s.gate != nil {
+		err = errors.Join(s.WatchFD(s.gate.fd, s.gate.onQuestions), s.WatchFD(s.gate.timer, s.gate.onTimer))
 	}
 	if err != nil {
 		s.release()
@@ -258,6 +267,17 @@ func (s *Sentinel) Unwatch(pid int) {
 	}
 }
 
+// HoldDump has the core dump of process pid begin 10 ms later, so that it takes
+// no part in what follows the death: the dump copies the memory, and slows
+// whoever shares a core or a cache with it. The time for it is Doomed, on the
+// sentinel's thread. Where that is not permitted, or when the dump has begun,
+// it does nothing; Status says which.
+func (s *Sentinel) HoldDump(pid int) {
+	if s.gate != nil {
+		s.gate.hold(pid)
+	}
+}
+
 // Status says how the sentinel works; it is complete once Run has begun.
 func (s *Sentinel) Status() []Feature { return append([]Feature(nil), s.ladder...) }
 
@@ -293,6 +313,10 @@ func (s *Sentinel) release() {
 	if s.early != nil {
 		s.early.close()
 		s.early = nil
+	}
+	if s.gate != nil {
+		s.gate.close()
+		s.gate = nil
 	}
 	unix.Close(s.wake)
 	unix.Close(s.epoll)

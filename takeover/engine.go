@@ -235,10 +235,11 @@ func (e *engine) doom(w WorkerID, h *handles, c cause) {
 		return
 	}
 	e.run()
-	sentinel.Demote(h.pid)
 	if c.dumper != 0 {
+		e.sentinel.HoldDump(h.pid) // first: the dump is about to begin
 		sentinel.DemoteDumper(int(c.dumper))
 	}
+	sentinel.Demote(h.pid)
 	if h.fence >= 0 {
 		one := uint64(1)
 		unix.RawSyscall(unix.SYS_WRITE, uintptr(h.fence), uintptr(unsafe.Pointer(&one)), 8)
