@@ -16,6 +16,9 @@
 // can be reaped. A signal with a handler, an exec from any thread, and a first
 // thread that exits before the others are no deaths.
 //
+// What a dying process does beside its successor is kept small: Demote,
+// DemoteDumper and HoldDump.
+//
 // The thread waits in epoll. What wakes it there is a matter of the kernel
 // alone, but going on takes a P of the Go scheduler: in a process with more to
 // do than its Ps it waits for the others (10 ms and more). A failover belongs
