@@ -57,7 +57,7 @@ type Sentinel struct {
 	source Source       // of early
 	early  earlySource  // nil on the lowest rung
 	take   func(record) // s.onRecord, made once: a method value is allocated
-	gate   *dumpGate    // nil without the privilege
+	gate   *dumpGate    // nil where dumps cannot be held back
 	ladder []Feature
 
 	mu      sync.Mutex // never held while a handler runs
@@ -268,10 +268,9 @@ func (s *Sentinel) Unwatch(pid int) {
 }
 
 // HoldDump has the core dump of process pid begin 10 ms later, so that it takes
-// no part in what follows the death: the dump copies the memory, and slows
-// whoever shares a core or a cache with it. The time for it is Doomed, on the
-// sentinel's thread. Where that is not permitted, or when the dump has begun,
-// it does nothing; Status says which.
+// no part in what follows the death: it copies the memory, and others wait for
+// its core. The time for it is Doomed, on the sentinel's thread. Where that is
+// not possible (Status says why), or when the dump has begun, it does nothing.
 func (s *Sentinel) HoldDump(pid int) {
 	if s.gate != nil {
 		s.gate.hold(pid)

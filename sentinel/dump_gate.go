@@ -22,9 +22,8 @@ const (
 	corePattern = "/proc/sys/kernel/core_pattern"
 )
 
-// dumpGate holds back the opening of a core dump's file. The kernel stops for
-// nothing else there: a dump heeds neither stops nor priorities once it runs,
-// and the freezer would cut it short. But it asks for permission to open its
+// dumpGate holds back the opening of a core dump's file. Once a dump runs
+// nothing stops it, and the freezer would cut it short. But it asks for permission to open its
 // file like everybody else, when the process's other threads have stopped, and
 // fanotify(7) lets us take our time with the answer (FAN_OPEN_PERM).
 //
@@ -35,8 +34,7 @@ const (
 type dumpGate struct {
 	fd, timer int
 	rest      time.Duration
-	// directory is where dumps are opened, below /proc/PID; "" for nowhere.
-	directory string
+	directory string     // where dumps are opened, below /proc/PID
 	held      []heldDump // the longest held first; all are held equally long
 	buffer    [4 << 10]byte
 }
@@ -50,6 +48,16 @@ type heldDump struct {
 
 func openDumpGate(rest time.Duration) (*dumpGate, Feature) {
 	f := Feature{Name: "core dumps", InUse: "not held back"}
+	pattern, err := os.ReadFile(corePattern)
+	if err != nil {
+		f.Why = err.Error()
+		return nil, f
+	}
+	directory, err := dumpDirectory(strings.TrimSuffix(string(pattern), "\n"))
+	if err != nil {
+		f.Why = err.Error()
+		return nil, f
+	}
 	fd, err := openFanotify()
 	if err != nil {
 		f.Why = err.Error()
@@ -61,13 +69,8 @@ func openDumpGate(rest time.Duration) (*dumpGate, Feature) {
 		f.Why = fmt.Sprintf("timerfd: %v", err)
 		return nil, f
 	}
-	g := &dumpGate{fd: fd, timer: timer, rest: rest, held: make([]heldDump, 0, maxHeld)}
-	if err := g.locate(); err != nil {
-		f.Why = err.Error()
-		return g, f
-	}
 	f.InUse, f.Best = fmt.Sprintf("held back for %v", rest), true
-	return g, f
+	return &dumpGate{fd: fd, timer: timer, rest: rest, directory: directory, held: make([]heldDump, 0, maxHeld)}, f
 }
 
 func openFanotify() (int, error) {
@@ -88,15 +91,6 @@ func openFanotify() (int, error) {
 // flush has nobody asked any more.
 func flush(fd int) { _ = unix.FanotifyMark(fd, unix.FAN_MARK_FLUSH, 0, unix.AT_FDCWD, "/") }
 
-// locate learns where dumps go, which the administrator may change.
-func (g *dumpGate) locate() error {
-	pattern, err := os.ReadFile(corePattern)
-	if err == nil {
-		g.directory, err = dumpDirectory(strings.TrimSuffix(string(pattern), "\n"))
-	}
-	return err
-}
-
 // dumpDirectory is the directory of a process's core dump, below its /proc/PID,
 // as core(5) has it.
 func dumpDirectory(pattern string) (string, error) {
@@ -113,10 +107,11 @@ func dumpDirectory(pattern string) (string, error) {
 	return path.Join("cwd", directory), nil
 }
 
-// hold has the dump of process pid wait. One that has begun is let go on.
+// hold has the dump of process pid wait, if there will be one. One that has
+// begun is let go on.
 func (g *dumpGate) hold(pid int) {
-	if g.directory == "" {
-		_ = g.locate() // for the next
+	var limit unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &limit) == nil && limit.Cur == 0 {
 		return
 	}
 	if len(g.held) == maxHeld ||
@@ -187,7 +182,6 @@ func (g *dumpGate) onTimer() {
 		return
 	}
 	flush(g.fd)
-	_ = g.locate()
 }
 
 func (g *dumpGate) close() {
