@@ -22,7 +22,9 @@ const heirPatience = 100 * time.Millisecond
 type heirs struct {
 	reaper Reaper
 	post   func(func())
-	pidfds map[int]*os.File // by pid
+	// realtime asks for real-time priority for them.
+	realtime bool
+	pidfds   map[int]*os.File // by pid
 	// told are those that a worker of ours has told of. Others in pidfds may be
 	// another keeper's, whose end is not ours to wait for.
 	told map[int]bool
@@ -47,7 +49,18 @@ func (h *heirs) adopt(pid int) error {
 		return fmt.Errorf("watch heir %d: %w", pid, err)
 	}
 	h.pidfds[pid] = pidfd
+	if h.realtime {
+		raise(pid)
+	}
 	return nil
+}
+
+// raise has an heir cut its worker's connections in real time, with the lowest
+// such priority: otherwise it waits behind the standby's first work. It gives
+// the priority back after the first cut, or some connections (package
+// worker/heir). Without CAP_SYS_NICE the kernel refuses; then it waits.
+func raise(pid int) {
+	_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 }
 
 // adoptUntold adopts the heirs of workers that died before they could tell.

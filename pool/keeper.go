@@ -55,6 +55,9 @@ type Config struct {
 	// BackoffMin and BackoffMax bound the wait after a failed start.
 	BackoffMin, BackoffMax time.Duration
 	Log                    *slog.Logger
+	// Realtime asks for real-time priority for whatever cuts the connections of
+	// a dead worker.
+	Realtime bool
 	// Leaks looks after shared memory that workers make themselves; nil where
 	// nobody does.
 	Leaks Leaks
@@ -111,7 +114,7 @@ func NewKeeper(cfg Config, post func(func()), reaper Reaper, engine Engine, hook
 		pools:   make(map[string]*patternPool),
 		workers: make(map[takeover.WorkerID]*Worker),
 		byPid:   make(map[int]*Worker),
-		heirs:   heirs{reaper: reaper, post: post, pidfds: make(map[int]*os.File), told: make(map[int]bool)},
+		heirs:   heirs{reaper: reaper, post: post, realtime: cfg.Realtime, pidfds: make(map[int]*os.File), told: make(map[int]bool)},
 	}
 }
 

@@ -73,7 +73,9 @@ func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 	theirs = append(theirs, child)
 	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd()}
 	if m.Heir {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		// Blocking, though nobody ever blocks on it: the Go runtime would poll
+		// another one, and wake the supervisor when the engine writes to it.
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 		if err != nil {
 			return p, fmt.Errorf("fence eventfd: %w", err)
 		}

@@ -34,6 +34,9 @@ type kernelEvents struct {
 	*ebpf.Collection
 	links []link.Link
 	ring  *ring
+	// quiet is 1 if Fenced wakes nobody where Doomed was told, of processes
+	// that are watched from then on.
+	quiet uint32
 
 	mu       sync.Mutex // of deletion
 	deletion *deletion
@@ -134,6 +137,7 @@ func ownNamespace(l layout) (namespace, error) {
 func (k *kernelEvents) watch(pid int, token uint64) error {
 	var value [valueSize]byte
 	binary.NativeEndian.PutUint64(value[valueToken:], token)
+	binary.NativeEndian.PutUint32(value[valueQuiet:], k.quiet)
 	return k.Maps[mapWatched].Put(uint32(pid), value[:])
 }
 

@@ -34,12 +34,14 @@ const (
 )
 
 // A value of the map of watched processes: the token with which the sentinel
-// knows the process, and which notices were given. 16 bytes.
+// knows the process, which notices were given (0 or 1), and whether the second
+// of them need not wake anybody. 24 bytes.
 const (
 	valueToken  = 0
 	valueDoomed = 8
 	valueFenced = 12
-	valueSize   = 16
+	valueQuiet  = 16
+	valueSize   = 24
 )
 
 // A record in the ring: token, time, wait status, kind, thread. 28 bytes.
@@ -201,7 +203,15 @@ func (p programs) record(kind Kind) asm.Instructions {
 	if kind == Fenced {
 		flag, late = valueFenced, "fenced late"
 	}
-	return asm.Instructions{
+	wake := asm.Instructions{asm.Mov.Imm(asm.R4, unix.BPF_RB_FORCE_WAKEUP)}
+	if kind == Fenced { // one less, BPF_RB_NO_WAKEUP, where that was asked for and Doomed was told
+		wake = append(wake,
+			asm.LoadMem(asm.R1, asm.R8, valueDoomed, asm.Word),
+			asm.LoadMem(asm.R2, asm.R8, valueQuiet, asm.Word),
+			asm.And.Reg(asm.R1, asm.R2),
+			asm.Sub.Reg(asm.R4, asm.R1))
+	}
+	return join(asm.Instructions{
 		asm.Mov.Imm(asm.R1, 1),
 		exchange(asm.R8, asm.R1, flag),
 		asm.JNE.Imm(asm.R1, 0, "out"),
@@ -217,11 +227,11 @@ func (p programs) record(kind Kind) asm.Instructions {
 		asm.StoreMem(asm.RFP, recordBase+recordToken, asm.R1, asm.DWord),
 		asm.FnKtimeGetNs.Call(), // CLOCK_MONOTONIC
 		asm.StoreMem(asm.RFP, recordBase+recordAt, asm.R0, asm.DWord),
+	}, wake, asm.Instructions{
 		asm.LoadMapPtr(asm.R1, 0).WithReference(mapDeaths),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, recordBase),
 		asm.Mov.Imm(asm.R3, recordSize),
-		asm.Mov.Imm(asm.R4, unix.BPF_RB_FORCE_WAKEUP),
 		asm.FnRingbufOutput.Call(),
 		asm.JEq.Imm(asm.R0, 0, "out"),
 		// The ring is full. Count it, and let the next thread try again.
@@ -234,7 +244,7 @@ func (p programs) record(kind Kind) asm.Instructions {
 		asm.JEq.Imm(asm.R0, 0, "out"),
 		asm.Mov.Imm(asm.R1, 1),
 		asm.AddAtomic.Mem(asm.R0, asm.R1, asm.DWord, 0),
-	}
+	})
 }
 
 func end() asm.Instructions {

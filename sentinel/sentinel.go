@@ -26,6 +26,9 @@ type Options struct {
 	Realtime bool
 	// LockMemory asks for the process's pages to be kept in memory.
 	LockMemory bool
+	// QuietFence has Fenced wake nobody where Doomed was told: it comes with
+	// the next notice. It takes a kernel source.
+	QuietFence bool
 
 	// For tests: other than the defaults.
 	ringSize int
@@ -89,6 +92,9 @@ func New(opts Options) (*Sentinel, error) {
 		return nil, err
 	}
 	s.ladder = append(s.ladder, f)
+	if k, ok := s.early.(*kernelEvents); ok && opts.QuietFence { // now that it was tried
+		k.quiet = 1
+	}
 	s.gate, f = openDumpGate(cmp.Or(opts.dumpRest, dumpRest))
 	s.ladder = append(s.ladder, f)
 	err = s.WatchFD(wake, func() {})
@@ -230,7 +236,7 @@ func (s *Sentinel) add(w *watched) error {
 	// been closed and opened again since the event was taken.
 	s.last++
 	w.token = s.last
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(w.token)), Pad: int32(uint32(w.token >> 32))}
+	event := w.event(unix.EPOLLIN)
 	if w.pid != 0 {
 		if s.byPid[w.pid] != nil {
 			return errWatched
@@ -255,6 +261,11 @@ func (s *Sentinel) add(w *watched) error {
 	return nil
 }
 
+// event asks for what becomes of w.
+func (w *watched) event(to uint32) unix.EpollEvent {
+	return unix.EpollEvent{Events: to, Fd: int32(uint32(w.token)), Pad: int32(uint32(w.token >> 32))}
+}
+
 func tokenOf(e *unix.EpollEvent) uint64 { return uint64(uint32(e.Pad))<<32 | uint64(uint32(e.Fd)) }
 
 // Unwatch ends the watching of pid, if it is watched. Called on the sentinel's
@@ -265,6 +276,24 @@ func (s *Sentinel) Unwatch(pid int) {
 	if w := s.byPid[pid]; w != nil {
 		s.forget(w)
 	}
+}
+
+// Mute keeps the exit of a watched process back until Unmute; what the early
+// source sees is told all the same. It reports whether pid is watched.
+func (s *Sentinel) Mute(pid int) bool { return s.listen(pid, 0) }
+
+// Unmute takes Mute back: an exit that has come is told now.
+func (s *Sentinel) Unmute(pid int) { s.listen(pid, unix.EPOLLIN) }
+
+func (s *Sentinel) listen(pid int, to uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.byPid[pid]
+	if w == nil {
+		return false
+	}
+	event := w.event(to | unix.EPOLLONESHOT)
+	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, w.fd, &event) == nil
 }
 
 // HoldDump has the core dump of process pid begin 10 ms later, so that it takes

@@ -122,6 +122,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		Segments:     s.segments,
 		Pool: pool.Config{
 			Leaks:               s.leakWatch(),
+			Realtime:            s.cfg.Sentinel.Realtime,
 			MaxConcurrentStarts: s.cfg.ProcessManager.MaxConcurrentStarts,
 			BackoffMin:          s.cfg.ProcessManager.BackoffPeriod.Min,
 			BackoffMax:          s.cfg.ProcessManager.BackoffPeriod.Max,

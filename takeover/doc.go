@@ -13,6 +13,8 @@
 //
 //	state.go    who stands by, who guards what: a pure step machine
 //	engine.go   its effects: sendmsg, fence, demote
+//	silence.go  what is told only a moment later
+//	monitor.go  the Go scheduler's monitor, kept out of the way
 //	wire.go     commands and events as datagrams
 //	client.go   the supervisor's end
 //	process.go  the process around it

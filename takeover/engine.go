@@ -28,6 +28,8 @@ type engine struct {
 	reports  []Event
 	backlog  [][]byte
 	dropped  uint64
+	silence  silence
+	monitor  sentinel.Feature // how the process itself runs; no name if it is not ours
 }
 
 // handles are the descriptors of one worker; the engine owns them.
@@ -81,8 +83,11 @@ func (m *message) close() {
 
 // Serve runs the engine on the calling goroutine, whose thread becomes the
 // sentinel's, until the supervisor's end of socket is closed. It owns socket.
-func Serve(socket int, opts sentinel.Options) error {
+func Serve(socket int, opts sentinel.Options) error { return serve(socket, opts, sentinel.Feature{}) }
+
+func serve(socket int, opts sentinel.Options, monitor sentinel.Feature) error {
 	defer unix.Close(socket)
+	opts.QuietFence = true // nothing here waits for it
 	s, err := sentinel.New(opts)
 	if err != nil {
 		return fmt.Errorf("takeover: %w", err)
@@ -96,16 +101,24 @@ func Serve(socket int, opts sentinel.Options) error {
 		oob:      make([]byte, unix.CmsgSpace(4*maxFDs)),
 		out:      make([]byte, 0, eventHeader),
 		reports:  make([]Event, 0, 64),
+		monitor:  monitor,
+	}
+	if e.silence, err = newSilence(); err != nil {
+		return fmt.Errorf("takeover: timerfd: %w", err)
 	}
 	defer e.close()
-	if err := s.WatchFD(socket, e.onCommands); err != nil {
+	if err := errors.Join(s.WatchFD(socket, e.onCommands), s.WatchFD(e.silence.timer, e.onSilenceEnds)); err != nil {
 		return fmt.Errorf("takeover: watch the command socket: %w", err)
 	}
 	return s.Run(e.hello)
 }
 
 func (e *engine) hello() {
-	features, _ := json.Marshal(e.sentinel.Status()) // strings and booleans always encode
+	ladder := e.sentinel.Status()
+	if e.monitor.Name != "" {
+		ladder = append(ladder, e.monitor)
+	}
+	features, _ := json.Marshal(ladder) // strings and booleans always encode
 	e.post(Event{Kind: Hello, Features: features})
 	e.flush()
 }
@@ -117,6 +130,7 @@ func (e *engine) close() {
 	for _, p := range e.state.plans {
 		p.message.close()
 	}
+	unix.Close(e.silence.timer)
 }
 
 // maxTurn is how many commands are read before deaths are looked at again.
@@ -234,24 +248,29 @@ func (e *engine) doom(w WorkerID, h *handles, c cause) {
 	if !e.state.doom(w, c) {
 		return
 	}
-	e.run()
-	if c.dumper != 0 {
-		e.sentinel.HoldDump(h.pid) // first: the dump is about to begin
-		sentinel.DemoteDumper(int(c.dumper))
-	}
-	sentinel.Demote(h.pid)
+	activated := e.run()
 	if h.fence >= 0 {
 		one := uint64(1)
 		unix.RawSyscall(unix.SYS_WRITE, uintptr(h.fence), uintptr(unsafe.Pointer(&one)), 8)
 	}
+	if c.dumper != 0 {
+		e.sentinel.HoldDump(h.pid) // soon: the dump is about to begin
+		sentinel.DemoteDumper(int(c.dumper))
+	}
+	sentinel.Demote(h.pid)
+	// Without an heir the supervisor's word is what cuts the connections.
+	if activated && h.fence >= 0 {
+		e.hush(h.pid)
+	}
 }
 
-// run carries out effects until none is left.
-func (e *engine) run() {
+// run carries out effects until none is left, and reports whether a worker was
+// activated.
+func (e *engine) run() (activated bool) {
 	for {
 		effects := e.state.take()
 		if len(effects) == 0 {
-			return
+			return activated
 		}
 		for i := range effects {
 			f := effects[i] // by value: the slice is reused by the steps below
@@ -264,6 +283,7 @@ func (e *engine) run() {
 				e.state.sendFailed(f.worker, f.plan)
 				continue
 			}
+			activated = true
 			e.state.activated(f.worker, f.plan, sentinel.Now())
 			f.plan.message.close()
 		}
@@ -273,9 +293,13 @@ func (e *engine) run() {
 // post keeps an event for flush, which comes when the hot work is done.
 func (e *engine) post(ev Event) { e.reports = append(e.reports, ev) }
 
-// flush sends the events that were posted, oldest first. What finds no room
-// waits, within bounds, for the next command or notice; the supervisor pings.
+// flush sends the events that were posted, oldest first, unless there is to be
+// silence. What finds no room waits, within bounds, for the next command or
+// notice; the supervisor pings.
 func (e *engine) flush() {
+	if e.silence.on {
+		return
+	}
 	for len(e.backlog) > 0 {
 		if !e.write(e.backlog[0]) {
 			break

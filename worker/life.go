@@ -60,9 +60,7 @@ func (l *life) begin(ctx context.Context) {
 			err = l.pattern.Warm(ctx, l.config)
 		}
 		if err == nil {
-			if err := rehearse(l.heir, l.log); err != nil { // a sandbox may forbid it
-				l.log.Info("activation was not rehearsed; the first will be slower", "error", err)
-			}
+			err = l.rehearse(ctx)
 		}
 		l.warmed <- err
 	}()

@@ -24,6 +24,14 @@ type Pattern struct {
 	// connect, rehearse. config is the manifest's. Its context ends if the
 	// worker is not wanted any more; nobody waits for its return then.
 	Warm func(ctx context.Context, config map[string]string) error
+	// Rehearse goes through everything that stands between an activation and
+	// the first answers: it serves on l, a listener like the one that Serve
+	// will have, with clients of its own (l.Addr), and returns when they have
+	// been answered; l is closed then. It is called once, after Warm, so that
+	// the code, the memory and the threads which this takes have been in use
+	// when it counts. An error of it fails the start. By default a bare
+	// connection is made.
+	Rehearse func(ctx context.Context, l net.Listener) error
 	// Probe is a canary: it does in small what a request does, and fails or
 	// hangs when a request would. It runs one at a time, on standby and beside
 	// Serve, never before Warm has returned.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+
+	understudyv1 "understudy/proto/understudy/v1"
 )
 
 // Whatever a peer sends, decoding ends with a message or an error, and what is
@@ -14,6 +16,12 @@ func FuzzDecodeToWorker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := DecodeToWorker(b)
 		roundTrip(t, b, m, err, DecodeToWorker)
+		if quick := parseActivation(b); quick != nil && len(b) <= MaxMessage {
+			library := new(understudyv1.ToWorker)
+			if err := decode(b, library); err != nil || !proto.Equal(quick, library) {
+				t.Fatalf("%q is %v to us and %v (%v) to the library", b, quick, library, err)
+			}
+		}
 	})
 }
 

@@ -49,9 +49,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer s.close()
 	return worker.Run(ctx, worker.Pattern{
-		Warm:  s.warm,
-		Probe: func(ctx context.Context) error { return o.Probe(ctx, s.client) },
-		Serve: s.serve,
+		Warm:     s.warm,
+		Rehearse: s.rehearse,
+		Probe:    func(ctx context.Context) error { return o.Probe(ctx, s.client) },
+		Serve:    s.serve,
 	})
 }
 
@@ -96,6 +97,32 @@ func (s *server) warm(ctx context.Context, config map[string]string) error {
 	if err := s.options.Probe(ctx, s.client); err != nil {
 		return fmt.Errorf("first request: %w", err)
 	}
+	return nil
+}
+
+// rehearsals is how many clients are answered before the first real one.
+const rehearsals = 20
+
+// rehearse answers clients that connect as real ones do. They ask the health
+// service, as the pattern's own requests may take long.
+func (s *server) rehearse(ctx context.Context, l net.Listener) error {
+	served := make(chan error, 1)
+	go func() { served <- s.grpc.Serve(l) }()
+	dial := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
+	})
+	for range rehearsals {
+		client, err := grpc.NewClient("passthrough:///rehearsal", dial, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return err
+		}
+		err = errors.Join(askHealth(ctx, client), client.Close())
+		if err != nil {
+			return err
+		}
+	}
+	l.Close()
+	<-served // it says that the listener is closed
 	return nil
 }
 

@@ -150,6 +150,7 @@ dead:
 	CMPQ	AX, $-const_einval
 	JEQ	quit
 	MOVQ	$1, R15
+	JMP	search
 
 cut:
 	XORL	BX, BX
@@ -179,14 +180,43 @@ bit:
 	MOVQ	$const_sysShutdown, AX
 	MOVQ	$const_shutRDWR, SI
 	SYSCALL
+	DECL	state_rush(R12)
+	JNE	bit
+	// So many: the others have to have their turns too.
+	MOVQ	$const_sysScheduler, AX
+	XORL	DI, DI
+	MOVQ	$const_schedNormal, SI
+	LEAQ	state_priority(R12), DX
+	SYSCALL
 	JMP	bit
 next:
 	INCQ	BX
 	CMPQ	BX, $(const_trackable/64)
 	JLT	word
+	CMPL	state_rush(R12), $0
+	JLE	calm
+	// The first cut was the urgent one.
+	MOVL	$0, state_rush(R12)
+	MOVQ	$const_sysScheduler, AX
+	XORL	DI, DI
+	MOVQ	$const_schedNormal, SI
+	LEAQ	state_priority(R12), DX
+	SYSCALL
+calm:
 	TESTQ	R15, R15
 	JEQ	wait
 
+	// Whoever answers now has the machine first: the ends of pipes and of
+	// the control socket wake the supervisor.
+	LEAQ	state_timeout(R12), DX
+	MOVQ	$0, 0(DX)
+	MOVQ	$const_closePause, 8(DX)
+	MOVQ	$const_sysPpoll, AX
+	XORL	DI, DI
+	XORL	SI, SI
+	XORL	R10, R10
+	MOVQ	$8, R8
+	SYSCALL
 	MOVQ	$const_sysCloseRange, AX
 	XORL	DI, DI
 	MOVL	$0xffffffff, SI
@@ -197,7 +227,7 @@ next:
 	LEAQ	state_idle(R12), SI
 	XORL	DX, DX
 	SYSCALL
-	// Whoever answers now has the machine first.
+	// And again: memory is freed in time that nobody else wants.
 	LEAQ	state_timeout(R12), DX
 	MOVQ	$0, 0(DX)
 	MOVQ	$const_freePause, 8(DX)

@@ -155,6 +155,7 @@ dead:
 	CMN	$const_einval, R0
 	BEQ	quit
 	MOVD	$1, R22
+	B	search
 
 cut:
 	MOVD	ZR, R23
@@ -184,13 +185,41 @@ bit:
 	MOVD	R24, R0
 	MOVD	$const_shutRDWR, R1
 	SVC
+	MOVW	state_rush(R19), R1
+	SUBW	$1, R1
+	MOVW	R1, state_rush(R19)
+	CBNZW	R1, bit
+	MOVD	$const_sysScheduler, R8
+	MOVD	ZR, R0
+	MOVD	$const_schedNormal, R1
+	ADD	$state_priority, R19, R2
+	SVC
 	B	bit
 next:
 	ADD	$1, R23
 	CMP	$(const_trackable/64), R23
 	BLT	word
+	MOVW	state_rush(R19), R1
+	CMPW	$0, R1
+	BLE	calm
+	MOVW	ZR, state_rush(R19)
+	MOVD	$const_sysScheduler, R8
+	MOVD	ZR, R0
+	MOVD	$const_schedNormal, R1
+	ADD	$state_priority, R19, R2
+	SVC
+calm:
 	CBZ	R22, wait
 
+	ADD	$state_timeout, R19, R2
+	MOVD	$const_closePause, R3
+	STP	(ZR, R3), (R2)
+	MOVD	$const_sysPpoll, R8
+	MOVD	ZR, R0
+	MOVD	ZR, R1
+	MOVD	ZR, R3
+	MOVD	$8, R4
+	SVC
 	MOVD	$const_sysCloseRange, R8
 	MOVD	ZR, R0
 	MOVD	$0xffffffff, R1
@@ -201,7 +230,6 @@ next:
 	ADD	$state_idle, R19, R1
 	MOVD	ZR, R2
 	SVC
-	// Whoever answers now has the machine first.
 	ADD	$state_timeout, R19, R2
 	MOVD	$const_freePause, R3
 	STP	(ZR, R3), (R2)

@@ -21,6 +21,10 @@ const (
 	// schedIdle is SCHED_IDLE of sched(7).
 	schedIdle = 5
 
+	// rush is how many connections the heir cuts in real time, if the parent
+	// gave it that; the rest has to share the processor.
+	rush = 64
+
 	// setup is how long Start waits for the heir to be ready: some 50 µs are
 	// usual, but many workers may be starting at once.
 	setup = 5 * time.Second
@@ -80,6 +84,7 @@ func start(fence *os.File) (h *Heir, err error) {
 	s.idle = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: schedIdle, Nice: 19}
 	copy(s.name[:], Name)
 	s.all = ^uint64(0)
+	s.rush = rush
 
 	pid := spawn(s, flags, uintptr(unsafe.Pointer(s))) // the stack ends where the state begins
 	if pid < 0 {

@@ -33,6 +33,8 @@ type state struct {
 	acceptingLen  uint32
 	listenerLen   atomic.Uint32 // 0: no listener is known
 	socknameLen   uint32
+	rush          int32         // connections still to be cut in real time
+	priority      int32         // 0, what an ordinary task has of the real-time ones
 	listener      [nameLen]byte // address of the listener, as getsockname(2) has it
 	sockname      [nameLen]byte // of the descriptor looked at
 	all           uint64        // signal mask: every signal
@@ -60,6 +62,7 @@ const (
 	sysPpoll       = unix.SYS_PPOLL
 	sysPrctl       = unix.SYS_PRCTL
 	sysSchedSet    = unix.SYS_SCHED_SETATTR
+	sysScheduler   = unix.SYS_SCHED_SETSCHEDULER
 	sysSetpgid     = unix.SYS_SETPGID
 	sysShutdown    = unix.SYS_SHUTDOWN
 	sysSigprocmask = unix.SYS_RT_SIGPROCMASK
@@ -73,13 +76,15 @@ const (
 	pollIn         = unix.POLLIN
 	prSetName      = unix.PR_SET_NAME
 	shutRDWR       = unix.SHUT_RDWR
+	schedNormal    = unix.SCHED_NORMAL
 	sigSetmask     = 2 // SIG_SETMASK
 	soAcceptConn   = unix.SO_ACCEPTCONN
 	solSocket      = unix.SOL_SOCKET
 	firstPause     = 250_000    // ns after the fence's cut; doubled with every further one
 	lastPause      = 64_000_000 // until this
 	farEnough      = 32         // a search ends after so many descriptors in a row that are not open
-	freePause      = 10_000_000 // ns before the memory is freed
+	closePause     = 1_500_000  // ns before all other descriptors are closed
+	freePause      = 10_000_000 // ns after that before the memory is freed
 )
 
 // newState maps a guard page, one page of stack and the state, in this order.
