@@ -12,7 +12,7 @@ const (
 	// the processors where the standby and its first clients have about a
 	// millisecond of work: whoever was connected to the dead worker learns of
 	// it from the worker's heir.
-	silenceTime = time.Millisecond
+	silenceTime = 2 * time.Millisecond
 	// maxMuted bounds how many exits are kept back at once; more are told.
 	maxMuted = 256
 )

@@ -78,6 +78,21 @@ func TestWarmUpThatFails(t *testing.T) {
 	require.Contains(t, s.output.String(), "lines: warm-up: as it was told\n")
 }
 
+// The rehearsal is part of the warm-up, with connections like the real ones.
+func TestRehearsal(t *testing.T) {
+	s := lines(t, nil).ready()
+	s.output.await(t, "rehearsed as ")
+	require.Contains(t, s.output.String(), "nixConn\n")
+	s.retire()
+	s.exits(0)
+}
+
+func TestRehearsalThatFails(t *testing.T) {
+	s := lines(t, config{"rehearse": "fail"})
+	require.Equal(t, "warm-up: rehearsal: as it was told", s.fatal())
+	s.exits(1)
+}
+
 // A worker whose warm-up hangs can be ended in every way.
 func TestWarmUpThatHangs(t *testing.T) {
 	for name, end := range map[string]func(*supervised){

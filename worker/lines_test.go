@@ -20,7 +20,7 @@ const asWorker = "WORKER_TEST_LINES"
 
 // runLines is a worker that answers each line with "<process id> <epoch>
 // <greeting> <line>"; the line "wait" with "waiting", and then the next one
-// even if it has been drained meanwhile. Its config says where it fails: warm, probe and serve can
+// even if it has been drained meanwhile. Its config says where it fails: warm, rehearse, probe and serve can
 // be "fail" or "hang", serve also "return".
 func runLines() error {
 	var config map[string]string
@@ -38,8 +38,27 @@ func runLines() error {
 			}
 			return checkReused()
 		},
+		Rehearse: func(_ context.Context, l net.Listener) error {
+			return errors.Join(obey(config["rehearse"]), rehearseLines(l))
+		},
 		Serve: serveLines,
 	})
+}
+
+// rehearseLines answers a client of its own.
+func rehearseLines(l net.Listener) error {
+	client, err := net.Dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	server, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	fmt.Printf("rehearsed as %T\n", server)
+	return nil
 }
 
 func obey(order string) error {

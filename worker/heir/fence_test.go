@@ -105,6 +105,33 @@ func TestUntrackedStaysOpen(t *testing.T) {
 	w.bury()
 }
 
+// TestHeirCutsInRealTime: an heir that was given real time gives it back when
+// it has cut the connections, and after 64 of them at the latest.
+func TestHeirCutsInRealTime(t *testing.T) {
+	for _, connections := range []int{1, rush, rush + 1} {
+		w := supervise(t, spec{Heir: true})
+		fifo := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+		if err := unix.SchedSetAttr(w.heir, fifo, 0); err != nil {
+			t.Skipf("real time is not granted: %v; needs CAP_SYS_NICE", err)
+		}
+		var clients []client
+		for range connections {
+			clients = append(clients, connect(t, w.unixAddr))
+		}
+		w.doom()
+		for _, c := range clients {
+			require.False(t, c.cut().IsZero())
+		}
+		require.Eventually(t, func() bool {
+			a, err := unix.SchedGetAttr(w.heir, 0)
+			return err == nil && a.Policy == unix.SCHED_NORMAL
+		}, patience, time.Millisecond)
+		w.kill()
+		_, h := w.bury()
+		assert.Equal(t, ended{}, h)
+	}
+}
+
 // TestWithoutFence: an heir without a fence acts on the death alone.
 func TestWithoutFence(t *testing.T) {
 	w := supervise(t, spec{Heir: true, NoFence: true})

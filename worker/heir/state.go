@@ -83,7 +83,7 @@ const (
 	firstPause     = 250_000    // ns after the fence's cut; doubled with every further one
 	lastPause      = 64_000_000 // until this
 	farEnough      = 32         // a search ends after so many descriptors in a row that are not open
-	closePause     = 1_500_000  // ns before all other descriptors are closed
+	closePause     = 2_500_000  // ns before all other descriptors are closed
 	freePause      = 10_000_000 // ns after that before the memory is freed
 )
 
