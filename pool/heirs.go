@@ -49,18 +49,19 @@ func (h *heirs) adopt(pid int) error {
 		return fmt.Errorf("watch heir %d: %w", pid, err)
 	}
 	h.pidfds[pid] = pidfd
-	if h.realtime {
-		raise(pid)
-	}
 	return nil
 }
 
-// raise has an heir cut its worker's connections in real time, with the lowest
-// such priority: otherwise it waits behind the standby's first work. It gives
-// the priority back after the first cut, or some connections (package
-// worker/heir). Without CAP_SYS_NICE the kernel refuses; then it waits.
-func raise(pid int) {
-	_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+// tell notes the heir that a worker has told of, and has it cut that worker's
+// connections in real time, if that is wanted: otherwise it waits behind the
+// standby's first work. The priority is the lowest, below the sentinel's, and
+// the heir gives it back (package worker/heir). Without CAP_SYS_NICE the kernel
+// refuses; then it waits.
+func (h *heirs) tell(pid int) {
+	h.told[pid] = true
+	if h.realtime {
+		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+	}
 }
 
 // adoptUntold adopts the heirs of workers that died before they could tell.

@@ -73,13 +73,17 @@ func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 	theirs = append(theirs, child)
 	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd()}
 	if m.Heir {
-		// Blocking, though nobody ever blocks on it: the Go runtime would poll
-		// another one, and wake the supervisor when the engine writes to it.
 		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 		if err != nil {
 			return p, fmt.Errorf("fence eventfd: %w", err)
 		}
+		// The runtime polls what does not block when it is made a file, and the
+		// engine's write would wake the supervisor; what blocks would let a
+		// worker that fills it hold up the engine. So first one, then the other.
 		p.fence = os.NewFile(uintptr(fd), "fence")
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return p, fmt.Errorf("fence eventfd: %w", err)
+		}
 		files = append(files, p.fence.Fd())
 	}
 	pidfd := -1

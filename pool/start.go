@@ -188,7 +188,7 @@ func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
 			w.log.Warn("worker's heir cannot be watched", "error", err)
 		} else {
 			w.heir = pid
-			k.heirs.told[pid] = true
+			k.heirs.tell(pid)
 		}
 	}
 	k.sendProbe(w)

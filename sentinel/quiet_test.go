@@ -44,17 +44,24 @@ func TestMutedExitIsToldLater(t *testing.T) {
 // lost. With 50 threads it comes long after the first notice.
 func TestQuietFenceComesWithTheNextNotice(t *testing.T) {
 	s := start(t, Options{Source: SourceKernel, Realtime: true, QuietFence: true})
-	p, _, _ := runBusy(t, 16)
-	p.watch(s)
-	require.True(t, s.Mute(p.pid))
-	p.kill(unix.SIGKILL)
-	require.Equal(t, Doomed, p.notice().Kind)
-	require.True(t, readable(p.pidfd, patient)) // fenced long ago
-	require.Empty(t, p.notices)
-	s.Unmute(p.pid)
-	fenced, exited := p.notice(), p.notice()
-	require.Equal(t, []Kind{Fenced, Exited}, kinds([]Notice{fenced, exited}))
-	require.Equal(t, exited.Seen, fenced.Seen, "they came with one wake-up")
+	for range 5 {
+		p, _, _ := runBusy(t, 16)
+		p.watch(s)
+		require.True(t, s.Mute(p.pid))
+		p.kill(unix.SIGKILL)
+		require.Equal(t, Doomed, p.notice().Kind)
+		require.True(t, readable(p.pidfd, patient)) // fenced long ago
+		early := len(p.notices)
+		s.Unmute(p.pid)
+		fenced, exited := p.notice(), p.notice()
+		require.Equal(t, []Kind{Fenced, Exited}, kinds([]Notice{fenced, exited}))
+		if early == 0 {
+			require.Equal(t, exited.Seen, fenced.Seen, "they came with one wake-up")
+			return
+		}
+		// The sentinel was so late that the first wake-up found both.
+	}
+	t.Fatal("each time the fence was told without anything else to tell")
 }
 
 // A process whose only thread exits gives no other early notice: its fence

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// fifoPriority is the lowest real-time priority: above everything
-	// ordinary, below whatever else the machine runs in real time.
-	fifoPriority = 1
+	// fifoPriority is the lowest real-time priority but one: above everything
+	// ordinary and the heirs that cut connections (package pool), below whatever
+	// else the machine runs in real time.
+	fifoPriority = 2
 	// slice is the time slice asked for where real time is not granted. Since
 	// Linux 6.12 a waking task preempts one with a longer slice; 100 µs is the
 	// shortest there is (sched(7), SCHED_OTHER).

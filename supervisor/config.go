@@ -59,8 +59,9 @@ type BackoffPeriod struct {
 
 // Sentinel says how deaths are noticed.
 type Sentinel struct {
-	// Realtime asks for real-time priority (SCHED_FIFO); where it is not
-	// permitted, the sentinel runs without.
+	// Realtime asks for real-time priority (SCHED_FIFO) for the sentinel, and
+	// for the heirs of workers while they cut connections; where it is not
+	// permitted, they run without.
 	Realtime bool
 	// Source forces a death source by name; "auto" takes the best there is.
 	Source string

@@ -88,8 +88,13 @@ func Serve(socket int, opts sentinel.Options) error { return serve(socket, opts,
 func serve(socket int, opts sentinel.Options, monitor sentinel.Feature) error {
 	defer unix.Close(socket)
 	opts.QuietFence = true // nothing here waits for it
+	quiet, err := newSilence()
+	if err != nil {
+		return fmt.Errorf("takeover: timerfd: %w", err)
+	}
 	s, err := sentinel.New(opts)
 	if err != nil {
+		unix.Close(quiet.timer)
 		return fmt.Errorf("takeover: %w", err)
 	}
 	e := &engine{
@@ -101,14 +106,12 @@ func serve(socket int, opts sentinel.Options, monitor sentinel.Feature) error {
 		oob:      make([]byte, unix.CmsgSpace(4*maxFDs)),
 		out:      make([]byte, 0, eventHeader),
 		reports:  make([]Event, 0, 64),
+		silence:  quiet,
 		monitor:  monitor,
-	}
-	if e.silence, err = newSilence(); err != nil {
-		return fmt.Errorf("takeover: timerfd: %w", err)
 	}
 	defer e.close()
 	if err := errors.Join(s.WatchFD(socket, e.onCommands), s.WatchFD(e.silence.timer, e.onSilenceEnds)); err != nil {
-		return fmt.Errorf("takeover: watch the command socket: %w", err)
+		return fmt.Errorf("takeover: watch the command socket and the timer: %w", err)
 	}
 	return s.Run(e.hello)
 }
@@ -158,7 +161,9 @@ func (e *engine) onCommands() {
 			continue
 		}
 		e.handle(c, fds)
-		e.run()
+		if activated, waiting := e.run(); activated || waiting {
+			e.speak() // somebody waits for that
+		}
 	}
 }
 
@@ -248,7 +253,7 @@ func (e *engine) doom(w WorkerID, h *handles, c cause) {
 	if !e.state.doom(w, c) {
 		return
 	}
-	activated := e.run()
+	activated, waiting := e.run()
 	if h.fence >= 0 {
 		one := uint64(1)
 		unix.RawSyscall(unix.SYS_WRITE, uintptr(h.fence), uintptr(unsafe.Pointer(&one)), 8)
@@ -258,23 +263,26 @@ func (e *engine) doom(w WorkerID, h *handles, c cause) {
 		sentinel.DemoteDumper(int(c.dumper))
 	}
 	sentinel.Demote(h.pid)
-	// Without an heir the supervisor's word is what cuts the connections.
-	if activated && h.fence >= 0 {
+	switch {
+	case waiting, activated && h.fence < 0: // the supervisor has a worker to start, or connections to have cut
+		e.speak()
+	case activated:
 		e.hush(h.pid)
 	}
 }
 
 // run carries out effects until none is left, and reports whether a worker was
-// activated.
-func (e *engine) run() (activated bool) {
+// activated, and whether a plan waits for one.
+func (e *engine) run() (activated, waiting bool) {
 	for {
 		effects := e.state.take()
 		if len(effects) == 0 {
-			return activated
+			return activated, waiting
 		}
 		for i := range effects {
 			f := effects[i] // by value: the slice is reused by the steps below
 			if f.kind == effectReport {
+				waiting = waiting || f.event.Kind == Waiting
 				e.post(f.event)
 				continue
 			}

@@ -18,7 +18,8 @@ const (
 )
 
 // silence is the time after a failover in which nothing is told. It begins
-// with the first one and ends once, however many follow.
+// with the first one, is made no longer by those that follow, and ends early
+// when there is something for which the supervisor has to act.
 type silence struct {
 	timer int
 	on    bool
@@ -48,16 +49,20 @@ func (e *engine) hush(pid int) {
 	}
 }
 
-// onSilenceEnds tells everything.
-func (e *engine) onSilenceEnds() {
-	var expirations [8]byte
-	if _, err := unix.Read(e.silence.timer, expirations[:]); err != nil {
-		return
-	}
+// speak ends the silence; the next flush tells everything.
+func (e *engine) speak() {
 	e.silence.on = false
 	for _, pid := range e.silence.muted {
 		e.sentinel.Unmute(pid)
 	}
 	e.silence.muted = e.silence.muted[:0]
+}
+
+func (e *engine) onSilenceEnds() {
+	var expirations [8]byte
+	if _, err := unix.Read(e.silence.timer, expirations[:]); err != nil {
+		return // set anew since
+	}
+	e.speak()
 	e.flush()
 }

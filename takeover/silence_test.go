@@ -107,3 +107,40 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 		})
 	}
 }
+
+// TestSilenceEndsForWhomItMatters: a death that finds no standby is told at
+// once, also in the silence after another one.
+func TestSilenceEndsForWhomItMatters(t *testing.T) {
+	events := make(chan Event, 64)
+	client, err := Start(Options{Realtime: true}, func(e Event) { events <- e })
+	require.NoError(t, err)
+	defer client.Close()
+	var workers []guarded
+	for id := WorkerID(1); id <= 3; id++ {
+		workers = append(workers, startGuarded(t, client, id, true))
+	}
+	require.NoError(t, client.Offer(3, 1, false))
+	for b := BindingID(1); b <= 2; b++ {
+		require.NoError(t, client.Arm(Plan{Binding: b, Guard: WorkerID(b), Epoch: 2, Pool: 1, Payload: []byte("activate")}, false))
+	}
+	require.NoError(t, client.Ping())
+	for e := range events {
+		if e.Kind == Pong {
+			break
+		}
+	}
+	workers[0].kill(t)
+	workers[1].kill(t)
+	var told []EventKind
+	for len(told) < 2 {
+		select {
+		case e := <-events:
+			if e.Kind == Activated || e.Kind == Waiting {
+				told = append(told, e.Kind)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("no event")
+		}
+	}
+	require.Equal(t, []EventKind{Activated, Waiting}, told)
+}

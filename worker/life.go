@@ -47,6 +47,7 @@ type life struct {
 	over       bool
 
 	announcement announcement
+	leaveDeep    func() // of preferDeepStacks; nil before the end of the rehearsal
 }
 
 // begin starts the warm-up.
@@ -117,7 +118,14 @@ func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
 	l.announcement.sent = make(chan struct{})
-	announce := func() { l.announcement.begin(a.Epoch, func() { l.link.send(active) }) }
+	announce := func() {
+		l.announcement.begin(a.Epoch, func() {
+			l.link.send(active)
+			if l.leaveDeep != nil {
+				l.leaveDeep()
+			}
+		})
+	}
 	if err := a.endow(m, fds, l.heir, announce); err != nil {
 		return fmt.Errorf("activate %s: %w", a.ProcessID, err)
 	}

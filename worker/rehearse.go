@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -27,55 +25,16 @@ func (l *life) rehearse(ctx context.Context) error {
 		return nil
 	}
 	defer closeListeners(a.Listeners)
-	serve := l.pattern.Rehearse
-	if serve == nil {
-		serve = converse
+	if l.pattern.Rehearse != nil {
+		if err := l.pattern.Rehearse(ctx, a.Listener()); err != nil {
+			return fmt.Errorf("rehearsal: %w", err)
+		}
+	} else if err := converse(a.Listener()); err != nil {
+		l.log.Info("first connection was not rehearsed; it will be slower", "error", err)
 	}
-	if err := serve(ctx, a.Listener()); err != nil {
-		return fmt.Errorf("rehearsal: %w", err)
-	}
-	// The first collection should not fall into the first requests either.
-	collectFrom(runtime.NumGoroutine() * firstStack / len(deep{}))
+	l.leaveDeep = preferDeepStacks(ctx)
 	populateHeap()
 	return nil
-}
-
-// firstStack is how large the stacks of the next goroutines are to be, in
-// bytes; the runtime rounds up to a power of two. A gRPC server's goroutines
-// would grow theirs from 2 KiB to 8 and 16, by copying, which takes a tenth of
-// the time of the first answers.
-const firstStack = 9 << 10
-
-// deep is what one step of collectFrom takes of the stack.
-type deep [1 << 10]byte
-
-// collectFrom collects garbage from that many steps down the stack. What the
-// runtime gives to new goroutines is the average use of the stacks that it
-// found in the last collection (runtime, gcComputeStartingStackSize).
-//
-//go:noinline
-func collectFrom(depth int) (touched byte) {
-	var d deep
-	d[depth%len(d)] = 1
-	if depth == 0 {
-		runtime.GC()
-	} else {
-		touched = collectFrom(depth - 1)
-	}
-	return touched + d[(depth*7)%len(d)]
-}
-
-// populateHeap has the pages there into which the heap of a small process grows
-// next: the first requests would take a fault for each. The runtime takes
-// memory for the heap in aligned chunks of this size (heapBytes), and knows
-// nothing of what is resident.
-func populateHeap() {
-	const chunk = 4 << 20
-	here := new([64]byte)
-	start := uintptr(unsafe.Pointer(here)) &^ (chunk - 1)
-	// Where the chunk is not ours whole, or before Linux 5.14, that is all.
-	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, chunk, unix.MADV_POPULATE_WRITE)
-	runtime.KeepAlive(here)
 }
 
 // activateAside lets an activation of nobody go through a control socket, as
@@ -128,7 +87,7 @@ func (l *life) activateAside() (*Assignment, error) {
 const rehearsalTime = time.Second
 
 // converse is one client's connection, seen from both ends.
-func converse(_ context.Context, l net.Listener) error {
+func converse(l net.Listener) error {
 	client, err := net.DialTimeout(l.Addr().Network(), l.Addr().String(), rehearsalTime)
 	if err != nil {
 		return err

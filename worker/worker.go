@@ -30,7 +30,7 @@ type Pattern struct {
 	// been answered; l is closed then. It is called once, after Warm, so that
 	// the code, the memory and the threads which this takes have been in use
 	// when it counts. An error of it fails the start. By default a bare
-	// connection is made.
+	// connection is made, if that is possible.
 	Rehearse func(ctx context.Context, l net.Listener) error
 	// Probe is a canary: it does in small what a request does, and fails or
 	// hangs when a request would. It runs one at a time, on standby and beside

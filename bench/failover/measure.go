@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strconv"
 	"time"
@@ -21,6 +22,11 @@ const (
 	longest = 30 * time.Second
 	// startTimeout is for a worker of several GB beside busy cores.
 	startTimeout = 2 * time.Minute
+	// spread is how long a death waits at most, evenly spread, when everything
+	// is ready: deaths of one size come in a rhythm, and the kernel has its own
+	// (its memory monitor, kdamond, takes a core for 2 to 3 ms every 0.5 s on the
+	// machine that the published figures come from).
+	spread = 512 * time.Millisecond
 )
 
 // measure fills one row of the table: one daemon, one binding, one client, n
@@ -104,6 +110,11 @@ func (t *target) once(ctx context.Context) error {
 	defer f.Close()
 	if err := t.row.death.prepare(ctx, t.address); err != nil {
 		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(rand.N(spread)):
 	}
 	// The client's garbage is collected now, and not while it waits for an
 	// answer.

@@ -29,7 +29,10 @@ func main() {
 	// A reader of our log that goes away must not take us with it. Notify, not
 	// Ignore: what is ignored stays so in the workers.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
-	err := errors.Join(ignoreChildren(), run(ctx, os.Args[1:], os.Stdout))
+	if err := defaultChildSignal(); err != nil { // it costs some time at each death, no more
+		fmt.Fprintln(os.Stderr, "understudyd:", err)
+	}
+	err := run(ctx, os.Args[1:], os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "understudyd:", err)
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -10,18 +11,19 @@ import (
 
 // parseActivation reads an activation in the form in which Encode writes it,
 // and returns nil for everything else, which the library then reads or refuses.
-// A standby reads one activation in its life, while clients wait; the library's
-// code for every schema takes 80 µs of its first time, this 5.
+// A standby reads one activation in its life, while clients wait: the library's
+// code for every schema took 80 µs of that under a profiler, of 0.77 ms in all.
+// See BenchmarkDecodeActivation for both when they are warm.
 func parseActivation(b []byte) *understudyv1.ToWorker {
 	p := &parser{rest: b}
 	var a *understudyv1.Activate
-	p.object(func(name string) {
+	p.message(func(name string) {
 		if name != "activate" {
 			p.fail()
 			return
 		}
 		a = &understudyv1.Activate{}
-		p.object(func(name string) { p.activation(a, name) })
+		p.message(func(name string) { p.activation(a, name) })
 	})
 	p.space()
 	if a == nil || p.failed || len(p.rest) > 0 {
@@ -40,7 +42,7 @@ func (p *parser) activation(a *understudyv1.Activate, name string) {
 		a.Epoch = p.number()
 	case "key":
 		a.Key = &understudyv1.Key{}
-		p.object(func(name string) {
+		p.message(func(name string) {
 			switch name {
 			case "region":
 				a.Key.Region = p.text()
@@ -56,12 +58,17 @@ func (p *parser) activation(a *understudyv1.Activate, name string) {
 		})
 	case "config":
 		a.Config = make(map[string]string)
-		p.object(func(name string) { a.Config[name] = p.text() })
+		p.object(func(name string) {
+			if _, twice := a.Config[name]; twice {
+				p.fail()
+			}
+			a.Config[name] = p.text()
+		})
 	case "listeners":
 		p.list(func() {
 			l := &understudyv1.Listener{}
 			a.Listeners = append(a.Listeners, l)
-			p.object(func(name string) {
+			p.message(func(name string) {
 				switch name {
 				case "name":
 					l.Name = p.text()
@@ -78,7 +85,7 @@ func (p *parser) activation(a *understudyv1.Activate, name string) {
 		p.list(func() {
 			s := &understudyv1.Segment{}
 			a.Segments = append(a.Segments, s)
-			p.object(func(name string) {
+			p.message(func(name string) {
 				switch name {
 				case "name":
 					s.Name = p.text()
@@ -123,18 +130,23 @@ func (p *parser) must(c byte) {
 
 // object calls member for each name, to read the value.
 func (p *parser) object(member func(name string)) {
-	var names [16]string // more than any message has; a config may have more
-	seen := names[:0]
 	p.sequence('{', '}', func() {
 		name := p.text()
-		for _, s := range seen {
-			if s == name {
-				p.fail()
-			}
-		}
-		seen = append(seen, name)
 		p.must(':')
 		member(name)
+	})
+}
+
+// message is an object whose few names come once each.
+func (p *parser) message(field func(name string)) {
+	var names [8]string // more than a message has; field fails for what it does not know
+	seen := names[:0]
+	p.object(func(name string) {
+		if slices.Contains(seen, name) {
+			p.fail()
+		}
+		seen = append(seen, name)
+		field(name)
 	})
 }
 

@@ -31,7 +31,8 @@ type Options struct {
 	// Activate learns the assignment before the first request of a client. It
 	// is on the way of a failover: it should do next to nothing.
 	Activate func(ctx context.Context, a *worker.Assignment) error
-	// Server are options for the server.
+	// Server are options for the server. Its interceptors and handlers of
+	// statistics see the calls of the rehearsal too, to the health service.
 	Server []grpc.ServerOption
 }
 
@@ -100,14 +101,22 @@ func (s *server) warm(ctx context.Context, config map[string]string) error {
 	return nil
 }
 
-// rehearsals is how many clients are answered before the first real one.
-const rehearsals = 20
+const (
+	// rehearsals is how many clients are answered before the first real one,
+	// and rehearsalTime what they may take together.
+	rehearsals    = 20
+	rehearsalTime = time.Second
+)
 
 // rehearse answers clients that connect as real ones do. They ask the health
-// service, as the pattern's own requests may take long.
+// service, as the pattern's own requests may take long, and what it answers
+// does not matter: whether the worker is fit is for the probe to say.
 func (s *server) rehearse(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithTimeout(ctx, rehearsalTime)
+	defer cancel()
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(l) }()
+	defer func() { l.Close(); <-served }() // which says that the listener is closed
 	dial := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
 	})
@@ -116,13 +125,9 @@ func (s *server) rehearse(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		err = errors.Join(askHealth(ctx, client), client.Close())
-		if err != nil {
-			return err
-		}
+		_ = askHealth(ctx, client)
+		client.Close()
 	}
-	l.Close()
-	<-served // it says that the listener is closed
 	return nil
 }
 

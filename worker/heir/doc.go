@@ -20,12 +20,13 @@
 //     is dead, since it may accept for a moment more. A thread that died
 //     between accept and Track left a connection that nobody tracks: so every
 //     time but the first it looks for descriptors that have the listener's
-//     address ([Heir.Listens]). Without that 2 of 60 clients that connected
+//     address ([Heir.Listens]), last when the worker is dead. Without that 2 of 60 clients that connected
 //     at the moment of the kill hung until the core of 512 MB was written;
 //  2. when the worker is dead (its pidfd says so, and unshare(2) confirms that
-//     nobody shares the memory any more) shuts the tracked connections down
-//     and closes every descriptor;
-//  3. lowers itself to SCHED_IDLE, rests for 10 ms, and exits, which frees the
+//     nobody shares the memory any more) does so a last time, and 2.5 ms later
+//     closes every descriptor, which wakes whoever is at the other end of a
+//     pipe: the next worker's first answers come before that;
+//  3. rests for 10 ms, lowers itself to SCHED_IDLE, and exits, which frees the
 //     memory in time that nobody else wants. It rests because a kernel that
 //     does not preempt itself lets whoever wakes wait for a moment even behind
 //     SCHED_IDLE, and those first milliseconds are the next worker's.
@@ -47,6 +48,9 @@
 //     [Children] finds: look when a worker dies before it is ready. Starting
 //     the heir as the last thing before telling makes this rare. If the parent
 //     is dead as well, init or a subreaper reaps.
+//   - The parent may give the heir real-time priority, so that the first cut
+//     does not wait for a core. It gives it back after that cut, or after 64
+//     connections, for the rest not to keep others from theirs.
 //   - The worker's memory is free when the heir is reaped, not when the worker
 //     is. On a machine without idle time SCHED_IDLE frees 1 GB in seconds, not
 //     milliseconds. With CAP_SYS_NICE the parent can hasten that, by
@@ -81,6 +85,9 @@
 //     When the worker dies the kernel makes the heir the owner of the memory
 //     (mm_update_next_owner), so charges stay where they are. Move both when
 //     moving a worker to another cgroup.
+//   - What ends only when a descriptor is closed outlives the worker by 2.5 ms:
+//     file locks, ports that the worker had bound by itself, connections that
+//     nobody tracks. The next worker has to try again if it finds them taken.
 //   - Mappings of shared memory (memfd, System V) last until the heir is gone.
 //     No user code of the worker can write to them once its pidfd is readable.
 //   - The OOM killer kills all who share the memory and may name the heir in

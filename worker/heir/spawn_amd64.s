@@ -44,7 +44,7 @@ TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
 	//     may accept until its last thread has stopped, so one is not enough.
 	// R14 bits of the current word of the map; in a search, descriptors
 	//     missing in a row
-	// R15 1 when the worker is dead
+	// R15 1 when the worker is dead, 2 when its descriptors were searched then
 	// BX  index of the current word; in a search, descriptor
 child:
 	XORL	R13, R13
@@ -150,7 +150,6 @@ dead:
 	CMPQ	AX, $-const_einval
 	JEQ	quit
 	MOVQ	$1, R15
-	JMP	search
 
 cut:
 	XORL	BX, BX
@@ -205,6 +204,11 @@ next:
 calm:
 	TESTQ	R15, R15
 	JEQ	wait
+	CMPQ	R15, $1
+	JNE	close
+	MOVQ	$2, R15
+	JMP	search
+close:
 
 	// Whoever answers now has the machine first: the ends of pipes and of
 	// the control socket wake the supervisor.
@@ -222,11 +226,6 @@ calm:
 	MOVL	$0xffffffff, SI
 	XORL	DX, DX
 	SYSCALL
-	MOVQ	$const_sysSchedSet, AX
-	XORL	DI, DI
-	LEAQ	state_idle(R12), SI
-	XORL	DX, DX
-	SYSCALL
 	// And again: memory is freed in time that nobody else wants.
 	LEAQ	state_timeout(R12), DX
 	MOVQ	$0, 0(DX)
@@ -236,6 +235,11 @@ calm:
 	XORL	SI, SI
 	XORL	R10, R10
 	MOVQ	$8, R8
+	SYSCALL
+	MOVQ	$const_sysSchedSet, AX
+	XORL	DI, DI
+	LEAQ	state_idle(R12), SI
+	XORL	DX, DX
 	SYSCALL
 	MOVQ	$const_sysExitGroup, AX
 	XORL	DI, DI

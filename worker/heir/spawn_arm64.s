@@ -40,7 +40,7 @@ TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-32
 	// R20 pause between two cuts in ns, 0 before the fence
 	// R21 bits of the current word of the map; in a search, descriptors
 	//     missing in a row
-	// R22 1 when the worker is dead
+	// R22 1 when the worker is dead, 2 when its descriptors were searched then
 	// R23 index of the current word; in a search, descriptor
 child:
 	MOVD	ZR, R20
@@ -155,7 +155,6 @@ dead:
 	CMN	$const_einval, R0
 	BEQ	quit
 	MOVD	$1, R22
-	B	search
 
 cut:
 	MOVD	ZR, R23
@@ -210,6 +209,11 @@ next:
 	SVC
 calm:
 	CBZ	R22, wait
+	CMP	$1, R22
+	BNE	close
+	MOVD	$2, R22
+	B	search
+close:
 
 	ADD	$state_timeout, R19, R2
 	MOVD	$const_closePause, R3
@@ -225,11 +229,6 @@ calm:
 	MOVD	$0xffffffff, R1
 	MOVD	ZR, R2
 	SVC
-	MOVD	$const_sysSchedSet, R8
-	MOVD	ZR, R0
-	ADD	$state_idle, R19, R1
-	MOVD	ZR, R2
-	SVC
 	ADD	$state_timeout, R19, R2
 	MOVD	$const_freePause, R3
 	STP	(ZR, R3), (R2)
@@ -238,6 +237,11 @@ calm:
 	MOVD	ZR, R1
 	MOVD	ZR, R3
 	MOVD	$8, R4
+	SVC
+	MOVD	$const_sysSchedSet, R8
+	MOVD	ZR, R0
+	ADD	$state_idle, R19, R1
+	MOVD	ZR, R2
 	SVC
 	MOVD	$const_sysExitGroup, R8
 	MOVD	ZR, R0
