@@ -47,6 +47,48 @@ func startGuarded(t *testing.T, c *Client, id WorkerID, heir bool) guarded {
 	return guarded{cmd, pair[0]}
 }
 
+// station is an engine with its events.
+type station struct {
+	*Client
+	events chan Event
+}
+
+func newStation(t *testing.T) station {
+	t.Helper()
+	s := station{events: make(chan Event, 64)}
+	var err error
+	s.Client, err = Start(Options{Realtime: true}, func(e Event) { s.events <- e })
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	require.Equal(t, Hello, s.next(t).Kind)
+	return s
+}
+
+func (s station) next(t *testing.T) Event {
+	t.Helper()
+	select {
+	case e := <-s.events:
+		return e
+	case <-time.After(30 * time.Second):
+		t.Fatal("no event")
+		return Event{}
+	}
+}
+
+// taken returns when the engine has taken all commands.
+func (s station) taken(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.Ping())
+	require.Equal(t, Pong, s.next(t).Kind)
+}
+
+func aPlan(b BindingID, guard WorkerID) Plan {
+	return Plan{Binding: b, Guard: guard, Epoch: 2, Pool: 1, Payload: []byte("activate")}
+}
+
+// tries is how often something is tried that a busy machine can make late.
+const tries = 20
+
 // TestFailoverIsToldAMomentLater: the activation is sent at once, and told
 // after the silence where an heir cuts the connections; at once where nobody
 // does, and where there is no standby.
@@ -62,85 +104,71 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 		{"without a standby", true, false, Waiting, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			events := make(chan Event, 64)
-			client, err := Start(Options{Realtime: true}, func(e Event) { events <- e })
-			require.NoError(t, err)
-			defer client.Close()
-			next := func() Event {
-				select {
-				case e := <-events:
-					return e
-				case <-time.After(30 * time.Second):
-					t.Fatal("no event")
-					return Event{}
+			for range tries {
+				s := newStation(t)
+				active := startGuarded(t, s.Client, 1, c.heir)
+				standby := startGuarded(t, s.Client, 2, c.heir)
+				if c.standby {
+					require.NoError(t, s.Offer(2, 1, false))
 				}
-			}
-			require.Equal(t, Hello, next().Kind)
-			active := startGuarded(t, client, 1, c.heir)
-			standby := startGuarded(t, client, 2, c.heir)
-			if c.standby {
-				require.NoError(t, client.Offer(2, 1, false))
-			}
-			require.NoError(t, client.Arm(Plan{Binding: 1, Guard: 1, Epoch: 2, Pool: 1, Payload: []byte("activate")}, false))
-			require.NoError(t, client.Ping())
-			require.Equal(t, Pong, next().Kind) // all that was taken
+				require.NoError(t, s.Arm(aPlan(1, 1), false))
+				s.taken(t)
 
-			active.kill(t)
-			e := next()
-			heard := sentinel.Now()
-			require.Equal(t, c.first, e.Kind)
-			if c.standby {
-				b := make([]byte, 64)
-				n, err := unix.Read(standby.control, b)
-				require.NoError(t, err)
-				require.Equal(t, "activate", string(b[:n]))
-			}
-			if c.quiet {
-				require.GreaterOrEqual(t, heard-e.Sent, int64(silenceTime)-int64(100*time.Microsecond))
-			}
-			for e := next(); ; e = next() { // the exit is told too
-				require.Equal(t, Notice, e.Kind)
-				if sentinel.Kind(e.NoticeKind) == sentinel.Exited {
-					break
+				active.kill(t)
+				e := s.next(t)
+				late := sentinel.Now() - e.Seen
+				require.Equal(t, c.first, e.Kind)
+				if c.standby {
+					b := make([]byte, 64)
+					n, err := unix.Read(standby.control, b)
+					require.NoError(t, err)
+					require.Equal(t, "activate", string(b[:n]))
+				}
+				for e := s.next(t); ; e = s.next(t) { // the exit is told too
+					require.Equal(t, Notice, e.Kind)
+					if sentinel.Kind(e.NoticeKind) == sentinel.Exited {
+						break
+					}
+				}
+				switch {
+				case c.quiet:
+					require.GreaterOrEqual(t, late, int64(silenceTime))
+					return
+				case late < int64(silenceTime):
+					return
 				}
 			}
+			t.Fatal("never told before the end of a silence")
 		})
 	}
 }
 
 // TestSilenceEndsForWhomItMatters: a death that finds no standby is told at
-// once, also in the silence after another one.
+// once, also in the silence after another one, which ends with it.
 func TestSilenceEndsForWhomItMatters(t *testing.T) {
-	events := make(chan Event, 64)
-	client, err := Start(Options{Realtime: true}, func(e Event) { events <- e })
-	require.NoError(t, err)
-	defer client.Close()
-	var workers []guarded
-	for id := WorkerID(1); id <= 3; id++ {
-		workers = append(workers, startGuarded(t, client, id, true))
-	}
-	require.NoError(t, client.Offer(3, 1, false))
-	for b := BindingID(1); b <= 2; b++ {
-		require.NoError(t, client.Arm(Plan{Binding: b, Guard: WorkerID(b), Epoch: 2, Pool: 1, Payload: []byte("activate")}, false))
-	}
-	require.NoError(t, client.Ping())
-	for e := range events {
-		if e.Kind == Pong {
-			break
+	for range tries {
+		s := newStation(t)
+		var workers []guarded
+		for id := WorkerID(1); id <= 3; id++ {
+			workers = append(workers, startGuarded(t, s.Client, id, true))
+		}
+		require.NoError(t, s.Offer(3, 1, false))
+		require.NoError(t, s.Arm(aPlan(1, 1), false))
+		require.NoError(t, s.Arm(aPlan(2, 2), false))
+		s.taken(t)
+		workers[0].kill(t)
+		workers[1].kill(t)
+		activated := s.next(t)
+		late := sentinel.Now() - activated.Seen
+		require.Equal(t, Activated, activated.Kind)
+		e := s.next(t)
+		for e.Kind == Notice {
+			e = s.next(t)
+		}
+		require.Equal(t, Waiting, e.Kind)
+		if late < int64(silenceTime) {
+			return
 		}
 	}
-	workers[0].kill(t)
-	workers[1].kill(t)
-	var told []EventKind
-	for len(told) < 2 {
-		select {
-		case e := <-events:
-			if e.Kind == Activated || e.Kind == Waiting {
-				told = append(told, e.Kind)
-			}
-		case <-time.After(30 * time.Second):
-			t.Fatal("no event")
-		}
-	}
-	require.Equal(t, []EventKind{Activated, Waiting}, told)
+	t.Fatal("the first death was never told before the end of its silence")
 }

@@ -21,6 +21,9 @@ const (
 	// mostGoroutines bounds what that takes. A process that has more of them
 	// gets smaller stacks.
 	mostGoroutines = 64
+	// ownGoroutines is about how many the runtime has for itself: they are in
+	// the average, but not in runtime.NumGoroutine.
+	ownGoroutines = 8
 )
 
 // preferDeepStacks collects garbage, so that this does not fall into the first
@@ -32,7 +35,8 @@ const (
 func preferDeepStacks(ctx context.Context) (leave func()) {
 	ctx, leave = context.WithCancel(ctx)
 	collected := make(chan struct{})
-	go waitDeep(min(runtime.NumGoroutine(), mostGoroutines)*firstStack/len(step{}), collected, ctx.Done())
+	goroutines := min(runtime.NumGoroutine(), mostGoroutines) + ownGoroutines
+	go waitDeep(goroutines*firstStack/len(step{}), collected, ctx.Done())
 	<-collected
 	return leave
 }

@@ -20,8 +20,9 @@
 //     is dead, since it may accept for a moment more. A thread that died
 //     between accept and Track left a connection that nobody tracks: so every
 //     time but the first it looks for descriptors that have the listener's
-//     address ([Heir.Listens]), last when the worker is dead. Without that 2 of 60 clients that connected
-//     at the moment of the kill hung until the core of 512 MB was written;
+//     address ([Heir.Listens]), last when the worker is dead. Without that 2
+//     of 60 clients that connected at the moment of the kill hung until the
+//     core of 512 MB was written;
 //  2. when the worker is dead (its pidfd says so, and unshare(2) confirms that
 //     nobody shares the memory any more) does so a last time, and 2.5 ms later
 //     closes every descriptor, which wakes whoever is at the other end of a

@@ -105,8 +105,9 @@ func TestUntrackedStaysOpen(t *testing.T) {
 	w.bury()
 }
 
-// TestHeirCutsInRealTime: an heir that was given real time gives it back when
-// it has cut the connections, and after 64 of them at the latest.
+// TestHeirCutsInRealTime: an heir that was given real time cuts every
+// connection, fewer or more than it may in real time, and has given it back
+// then.
 func TestHeirCutsInRealTime(t *testing.T) {
 	for _, connections := range []int{1, rush, rush + 1} {
 		w := supervise(t, spec{Heir: true})
