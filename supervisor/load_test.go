@@ -189,5 +189,7 @@ func (tn *tenant) answers() {
 	conn := tn.connect()
 	defer conn.Close()
 	tn.say("last", conn)
+	tn.mu.Lock() // others may be asking at the same time
+	defer tn.mu.Unlock()
 	require.Greater(tn.t, tn.answered.Load(), before, "%s does not answer: %v", tn.processID, tn.failed)
 }
