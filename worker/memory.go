@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,15 +62,49 @@ func waitDeep(steps int, collected chan<- struct{}, until <-chan struct{}) (touc
 	return touched + s[(steps*7)%len(s)]
 }
 
-// populateHeap has the pages there into which the heap of a small process grows
-// next: the first requests would take a fault for each. The runtime takes
-// memory for the heap in aligned chunks of this size (pallocChunkBytes), and
-// knows nothing of what is resident.
+// populateHeap has the pages there into which a small heap grows next: the
+// first requests would take a fault for each, and where the kernel has to get
+// the page from a hypervisor, a slow one. The runtime knows nothing of what is
+// resident, so it gives back first what it would give back later. It takes
+// memory for the heap in aligned chunks, which begin anywhere in an arena.
 func populateHeap() {
-	const chunk = 4 << 20
+	const (
+		chunk = 4 << 20  // pallocChunkBytes of the runtime
+		arena = 64 << 20 // heapArenaBytes; all of one is reserved for the heap
+		most  = 16 << 20
+	)
 	here := make([]byte, os.Getpagesize()) // of no constant size, so on the heap
-	start := uintptr(unsafe.Pointer(unsafe.SliceData(here))) &^ (chunk - 1)
-	// Where the chunk is not ours whole, or before Linux 5.14, that is all.
-	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, chunk, unix.MADV_POPULATE_WRITE)
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(here)))
+	populate := func(chunkAt uintptr) bool {
+		// It fails before Linux 5.14, and where the chunk is not the heap's.
+		_, _, errno := unix.Syscall(unix.SYS_MADVISE, chunkAt, chunk, unix.MADV_POPULATE_WRITE)
+		return errno == 0
+	}
+	first := at &^ (chunk - 1)
+	if heapSize() > most || !populate(first) {
+		return
+	}
+	debug.FreeOSMemory()
+	for c := first; c >= at&^(arena-1) && first-c < most && populate(c); c -= chunk {
+	}
+	for c := first + chunk; c < at&^(arena-1)+arena && c-first < most && populate(c); c += chunk {
+	}
 	runtime.KeepAlive(here)
+}
+
+// heapSize is how much memory the heap has mapped, in bytes; a part of it may
+// not be resident.
+func heapSize() (size uint64) {
+	all := []metrics.Sample{
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+	}
+	metrics.Read(all)
+	for _, s := range all {
+		size += s.Value.Uint64()
+	}
+	return size
 }

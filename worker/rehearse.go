@@ -34,6 +34,7 @@ func (l *life) rehearse(ctx context.Context) error {
 	}
 	l.leaveDeep = preferDeepStacks(ctx)
 	populateHeap()
+	l.usualMonitor = calmMonitor()
 	return nil
 }
 

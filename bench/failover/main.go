@@ -59,6 +59,7 @@ type options struct {
 	moments                 []string
 	n                       int
 	rowLimit                time.Duration
+	beside                  bool
 	out                     string
 	understudyd, echo       string
 }
@@ -76,6 +77,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.Var(list{&o.sources, sources}, "source", "sources of the news of a death: auto, kernel, connector, pidfd, or bare (the pidfd, and workers without an heir)")
 	f.IntVar(&o.n, "n", 200, "deaths in a row of the table")
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
+	f.BoolVar(&o.beside, "beside", false, "measure the client's floor also in turn with each row's deaths, under the same circumstances (twice as many deaths); the ratio is to that one then")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
 	f.StringVar(&o.understudyd, "understudyd", "", "the daemon's program; by default it is built")
 	f.StringVar(&o.echo, "echo", "", "the pattern's program; by default it is built")
@@ -149,7 +151,7 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 	plan := b.plan()
 	work := 0.0
 	for _, r := range plan {
-		work += r.work() * float64(b.n)
+		work += b.work(r)
 	}
 	b.progress = progress.New(stderr, work)
 	defer b.progress.Clear()
@@ -171,7 +173,7 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 		}
 		if skip != "" {
 			b.report.Note("%s: left out: %s", r, skip)
-			b.progress.Add(float64(b.n)*r.work(), "")
+			b.progress.Add(b.work(r), "")
 			continue
 		}
 		b.progress.Part("%s", r)
@@ -203,12 +205,30 @@ func (b *bench) measureFloors(ctx context.Context) error {
 			b.progress.Part("floor of two gRPC servers, %s, %s", client, load)
 			row := b.report.Row("gRPC floor", "", client, load, string(sigkill), string(outage.Between), "")
 			row.Floor = b.floors[load+floorName(client)]
-			if err := b.underLoad(ctx, load, func() error { return measureServers(ctx, b.dir.Join(), client, b.n, row.Record) }); err != nil {
-				return fmt.Errorf("floor of two gRPC servers: %w", err)
+			if err := b.underLoad(ctx, load, func() error { return b.measureServers(ctx, client, row) }); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+func (b *bench) measureServers(ctx context.Context, client string, row *report.Row) error {
+	s, err := startServers(ctx, b.dir.Join(), client)
+	if err != nil {
+		return err
+	}
+	for range b.n {
+		if err = s.prepare(ctx); err != nil {
+			break
+		}
+		var took time.Duration
+		if took, err = s.once(ctx); err != nil {
+			break
+		}
+		row.Record(took)
+	}
+	return errors.Join(err, s.close())
 }
 
 // underLoad runs f while every core is busy, if load says so.

@@ -67,6 +67,37 @@ func TestQuick(t *testing.T) {
 	}
 }
 
+// The floor in turn with the deaths has as many of its own, and the ratio is to
+// it.
+func TestFloorBesideTheDeaths(t *testing.T) {
+	out, _ := measureInto(t, "-n", "3", "--ballast", "8", "--core", "", "--load", "idle", "--client", "byte,channel,route", "--beside")
+	var results struct {
+		Rows []struct {
+			Labels map[string]string
+			N      int
+			P50    float64 `json:"p50_ms"`
+			Floor  float64 `json:"p50_floor_ratio"`
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(out, "failover.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &results))
+	checked := 0
+	for i, r := range results.Rows {
+		if r.Labels["what"] != "understudy" {
+			continue
+		}
+		floor := results.Rows[i-1]
+		want := map[string]string{"byte": "floor fresh", "channel": "gRPC floor channel", "route": "gRPC floor channel"}
+		require.Equal(t, want[r.Labels["client"]], floor.Labels["what"]+" "+floor.Labels["client"])
+		require.Equal(t, r.Labels["size"], floor.Labels["size"])
+		require.Equal(t, 3, floor.N)
+		require.InEpsilon(t, r.P50/floor.P50, r.Floor, 0.02)
+		checked++
+	}
+	require.Equal(t, 3, checked)
+}
+
 func TestSizesThatDoNotFitAreLeftOut(t *testing.T) {
 	_, printed := measureInto(t, "--ballast", "1000000", "--core", "", "--load", "idle", "--client", "fresh", "-n", "1")
 	require.Contains(t, printed, "1000000 MB, fresh, idle, SIGKILL during, auto: left out: needs 3000512 MB")

@@ -12,6 +12,7 @@ import (
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/outage"
 	"understudy/bench/internal/report"
+	understudyv1 "understudy/proto/understudy/v1"
 )
 
 const (
@@ -67,21 +68,37 @@ func (b *bench) measure(ctx context.Context, r row) (err error) {
 	}
 	b.baseline(ctx, r, c)
 
+	f, err := b.newBeside(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
 	t := &target{bench: b, row: r, daemon: d, processID: id, address: address, client: c,
 		times: b.report.Row(r.labels("understudy")...),
 		death: b.steps.Row(r.labels("death")...), route: b.steps.Row(r.labels("route")...), answer: b.steps.Row(r.labels("answer")...)}
 	t.times.Floor = b.floors[r.load+floorName(r.client)]
+	if f != nil {
+		t.times.Floor = f.row
+	}
 	begun := time.Now()
 	for i := range b.n {
 		if b.rowLimit > 0 && time.Since(begun) > b.rowLimit {
 			b.report.Note("%s: ended after %d of %d deaths, at the row's limit of %v", r, i, b.n, b.rowLimit)
-			b.progress.Add(float64(b.n-i)*r.work(), "")
+			b.progress.Add(b.work(r)*float64(b.n-i)/float64(b.n), "")
 			break
 		}
-		if err := t.once(ctx); err != nil {
+		if err := f.prepare(ctx); err != nil {
+			return fmt.Errorf("floor %d: %w", i+1, err)
+		}
+		if err := t.once(ctx, t.measured); err != nil {
 			return fmt.Errorf("death %d: %w", i+1, err)
 		}
-		b.progress.Add(r.work(), "%d of %d", i+1, b.n)
+		if f != nil {
+			if err := t.inTurn(ctx, f); err != nil {
+				return fmt.Errorf("floor %d: %w", i+1, err)
+			}
+		}
+		b.progress.Add(b.work(r)/float64(b.n), "%d of %d", i+1, b.n)
 	}
 	return nil
 }
@@ -97,8 +114,9 @@ type target struct {
 	death, route, answer *report.Row // steps: from the kill until each
 }
 
-// once measures one death and waits until everything is as before.
-func (t *target) once(ctx context.Context) error {
+// once has the active worker die by kill, at no particular time, and waits until
+// everything is as before.
+func (t *target) once(ctx context.Context, kill func(context.Context, *understudyv1.Route, *daemon.Funeral) error) error {
 	before, err := t.daemon.RouteAfter(ctx, t.processID, 0)
 	if err != nil {
 		return err
@@ -119,6 +137,23 @@ func (t *target) once(ctx context.Context) error {
 	// The client's garbage is collected now, and not while it waits for an
 	// answer.
 	runtime.GC()
+	if err := kill(ctx, before, f); err != nil {
+		return err
+	}
+	if err := f.Await(ctx); err != nil {
+		return err
+	}
+	if err := t.daemon.AwaitSpare(ctx); err != nil {
+		return err
+	}
+	if t.row.death == sigsegv {
+		return removeCore(t.daemon.PatternDir, t.row.mb)
+	}
+	return nil
+}
+
+// measured is a death as the row's client sees it.
+func (t *target) measured(ctx context.Context, before *understudyv1.Route, f *daemon.Funeral) error {
 	o, err := outage.Measure(ctx, t.client, t.row.moment, longest, func(pid int) error {
 		if pid != int(before.Pid) {
 			return fmt.Errorf("the answer comes from it, but the route says %d", before.Pid)
@@ -137,16 +172,29 @@ func (t *target) once(ctx context.Context) error {
 	t.answer.Record(o.Gap())
 	t.death.Record(time.Duration(after.DeathMonotonicNs - o.Killed))
 	t.route.Record(time.Duration(after.PublishedMonotonicNs - o.Killed))
-	if err := f.Await(ctx); err != nil {
-		return err
-	}
-	if err := t.daemon.AwaitSpare(ctx); err != nil {
-		return err
-	}
-	if t.row.death == sigsegv {
-		return removeCore(t.daemon.PatternDir, t.row.mb)
-	}
 	return nil
+}
+
+// inTurn measures the floor where the row's client would have been measured.
+// The worker dies after that, seen by nobody.
+func (t *target) inTurn(ctx context.Context, floor *beside) error {
+	return t.once(ctx, func(ctx context.Context, before *understudyv1.Route, f *daemon.Funeral) error {
+		if err := floor.once(ctx); err != nil {
+			return err
+		}
+		if err := f.Kill(t.row.death.signal()); err != nil {
+			return err
+		}
+		if _, err := t.daemon.RouteAfter(ctx, t.processID, before.Epoch); err != nil {
+			return err
+		}
+		// The row's client may find its connection dead, once.
+		_, err := t.client.Ask(ctx)
+		if err != nil {
+			_, err = t.client.Ask(ctx)
+		}
+		return err
+	})
 }
 
 // baseline records, once for each client and load, what its requests take while

@@ -70,13 +70,16 @@ func (o *options) plan() []row {
 	return rows
 }
 
-// work is about how many seconds a death of the row takes, with the new spare.
-func (r row) work() float64 {
-	w := 0.15 + 0.6*float64(r.mb)/1024
+// work is about how many seconds a row takes.
+func (o *options) work(r row) float64 {
+	death := 0.15 + 0.6*float64(r.mb)/1024 // with the new spare
 	if r.death == sigsegv {
-		w += 1.5 * float64(r.mb) / 1024
+		death += 1.5 * float64(r.mb) / 1024
 	}
-	return w
+	if o.beside {
+		death *= 2
+	}
+	return death * float64(o.n)
 }
 
 // labels are the row's cells; what is the one that differs between a death and

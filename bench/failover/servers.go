@@ -28,59 +28,90 @@ const (
 	fdHeld        = 5 // the other end of the successor's pipe
 )
 
-// measureServers is the floor for clients that make gRPC calls: as the floor,
-// two processes have one listening socket, and the second does nothing but wait
-// for the death of the first, but they are gRPC servers in Go, and the second
-// has answered calls before, elsewhere. Nothing else is between the kill and
-// the answer: no supervisor, no protocol, no memory to free.
-func measureServers(ctx context.Context, dir, kind string, n int, record func(time.Duration)) (err error) {
-	path := dir + "/servers"
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	socket, err := l.File()
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	c, err := newClient(ctx, kind, where{address: "unix:" + path})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
+// servers is the floor for clients that make gRPC calls: as the floor, two
+// processes have one listening socket, and the second does nothing but wait for
+// the death of the first, but they are gRPC servers in Go, and the second has
+// answered calls before, elsewhere. Nothing else is between the kill and the
+// answer: no supervisor, no protocol, no memory to free.
+type servers struct {
+	listener *net.UnixListener
+	socket   *os.File // the listener's
+	client   outage.Client
+	active   *exec.Cmd
+	standby  *exec.Cmd // nil before prepare
+	end      *os.File  // of the newest server: what its successor waits for
+}
 
+// startServers has the first one answer, and a client of that kind. The socket
+// is in dir.
+func startServers(ctx context.Context, dir, kind string) (s *servers, err error) {
+	path := dir + "/servers"
+	s = &servers{}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("two gRPC servers: %w", errors.Join(err, s.close()))
+		}
+	}()
+	if s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}); err != nil {
+		return s, err
+	}
+	if s.socket, err = s.listener.File(); err != nil {
+		return s, err
+	}
+	if s.client, err = newClient(ctx, kind, where{address: "unix:" + path}); err != nil {
+		return s, err
+	}
 	end, held, err := os.Pipe()
 	if err != nil {
-		return err
+		return s, err
 	}
 	held.Close() // the first has no predecessor
-	active, end, err := startServer(ctx, socket, end)
+	s.active, s.end, err = startServer(ctx, s.socket, end)
+	return s, err
+}
+
+// prepare has the standby ready.
+func (s *servers) prepare(ctx context.Context) (err error) {
+	s.standby, s.end, err = startServer(ctx, s.socket, s.end)
+	return err
+}
+
+// once kills the active one, and gives the time to the standby's answer.
+func (s *servers) once(ctx context.Context) (time.Duration, error) {
+	dying := s.active
+	s.active, s.standby = s.standby, nil
+	o, err := outage.Measure(ctx, s.client, outage.Between, longest, func(pid int) error {
+		if pid != dying.Process.Pid {
+			return fmt.Errorf("the answer comes from it, not from %d", dying.Process.Pid)
+		}
+		return dying.Process.Kill()
+	})
+	endServer(dying)
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("two gRPC servers: %w", err)
 	}
-	defer func() { endServer(active); end.Close() }()
-	for range n {
-		standby, next, err := startServer(ctx, socket, end)
-		if err != nil {
-			return err
+	return o.Gap(), nil
+}
+
+func (s *servers) close() (err error) {
+	for _, server := range []*exec.Cmd{s.active, s.standby} {
+		if server != nil {
+			endServer(server)
 		}
-		dying := active
-		active, end = standby, next
-		o, err := outage.Measure(ctx, c, outage.Between, longest, func(pid int) error {
-			if pid != dying.Process.Pid {
-				return fmt.Errorf("the answer comes from it, not from %d", dying.Process.Pid)
-			}
-			return dying.Process.Kill()
-		})
-		endServer(dying)
-		if err != nil {
-			return err
-		}
-		record(o.Gap())
 	}
-	return nil
+	if s.end != nil {
+		s.end.Close()
+	}
+	if s.client != nil {
+		err = s.client.Close()
+	}
+	if s.socket != nil {
+		s.socket.Close()
+	}
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	return err
 }
 
 // startServer starts one server and waits until it is warm. It closes end,
