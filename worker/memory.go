@@ -65,29 +65,33 @@ func waitDeep(steps int, collected chan<- struct{}, until <-chan struct{}) (touc
 // populateHeap has the pages there into which a small heap grows next: the
 // first requests would take a fault for each, and where the kernel has to get
 // the page from a hypervisor, a slow one. The runtime knows nothing of what is
-// resident, so it gives back first what it would give back later. It takes
-// memory for the heap in aligned chunks, which begin anywhere in an arena.
+// resident, so it gives back first what it would give back later. A heap of this
+// size is a row of chunks, which begins anywhere.
 func populateHeap() {
 	const (
-		chunk = 4 << 20  // pallocChunkBytes of the runtime
-		arena = 64 << 20 // heapArenaBytes; all of one is reserved for the heap
+		chunk = 4 << 20 // pallocChunkBytes of the runtime
 		most  = 16 << 20
 	)
 	here := make([]byte, os.Getpagesize()) // of no constant size, so on the heap
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(here)))
-	populate := func(chunkAt uintptr) bool {
-		// It fails before Linux 5.14, and where the chunk is not the heap's.
-		_, _, errno := unix.Syscall(unix.SYS_MADVISE, chunkAt, chunk, unix.MADV_POPULATE_WRITE)
+	first := uintptr(unsafe.Pointer(unsafe.SliceData(here))) &^ (chunk - 1)
+	populate := func(at uintptr) bool {
+		// It fails before Linux 5.14, and where the chunk is not mapped whole.
+		_, _, errno := unix.Syscall(unix.SYS_MADVISE, at, chunk, unix.MADV_POPULATE_WRITE)
 		return errno == 0
 	}
-	first := at &^ (chunk - 1)
-	if heapSize() > most || !populate(first) {
+	size := heapSize()
+	if size > most || !populate(first) {
 		return
 	}
 	debug.FreeOSMemory()
-	for c := first; c >= at&^(arena-1) && first-c < most && populate(c); c -= chunk {
+	populate(first)
+	// Rounded up: what the runtime has of the heap for itself is not in the size.
+	others := (size+chunk-1)/chunk - 1
+	for at := first - chunk; others > 0 && populate(at); at -= chunk {
+		others--
 	}
-	for c := first + chunk; c < at&^(arena-1)+arena && c-first < most && populate(c); c += chunk {
+	for at := first + chunk; others > 0 && populate(at); at += chunk {
+		others--
 	}
 	runtime.KeepAlive(here)
 }
