@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// breather is how long the announcement of a worker that takes over waits, and
-// whatever else can: the first answers take one to two milliseconds, and whoever
-// hears it would work meanwhile on the same processors.
+// breather is how long the announcement of a worker that takes over waits: the
+// first answers take one to two milliseconds, and whoever hears it would work
+// meanwhile on the same processors.
 const breather = 2 * time.Millisecond
 
 // announcement is the message that the worker is active. It is sent beside the

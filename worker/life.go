@@ -48,7 +48,6 @@ type life struct {
 
 	announcement announcement
 	leaveDeep    func() // of preferDeepStacks; nil before the end of the rehearsal
-	usualMonitor func() // of calmMonitor; nil before the end of the rehearsal
 }
 
 // begin starts the warm-up.
@@ -114,9 +113,6 @@ func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	if !l.isWarm || l.assignment != nil {
 		closeAll(fds)
 		return l.receive(incoming{err: fmt.Errorf("%w: activation of a worker that is no standby", control.ErrMalformed)})
-	}
-	if l.usualMonitor != nil {
-		time.AfterFunc(breather, l.usualMonitor)
 	}
 	a := newAssignment(m, l.link.conn)
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -273,33 +271,4 @@ func TestSupervisorGone(t *testing.T) {
 		s.leave()
 		s.exits(0)
 	})
-}
-
-// monitorSlack reads the timer slack of a Go process's second thread, the
-// scheduler's monitor.
-func monitorSlack(t *testing.T, pid int) string {
-	t.Helper()
-	d, err := os.Open(fmt.Sprintf("/proc/%d/task", pid))
-	require.NoError(t, err)
-	defer d.Close()
-	threads, err := d.Readdirnames(-1)
-	require.NoError(t, err)
-	require.Greater(t, len(threads), 1)
-	b, err := os.ReadFile("/proc/" + threads[1] + "/timerslack_ns")
-	require.NoError(t, err)
-	return strings.TrimSpace(string(b))
-}
-
-// The scheduler's monitor looks seldom until the first clients are answered,
-// and as always afterwards.
-func TestMonitorIsCalmUntilTheFirstAnswers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("another thread's timer slack needs CAP_SYS_NICE")
-	}
-	s := lines(t, nil).ready()
-	require.Equal(t, "1000000", monitorSlack(t, s.cmd.Process.Pid))
-	s.activate(listenOn(t, "unix"), nil).active()
-	require.Eventually(t, func() bool { return monitorSlack(t, s.cmd.Process.Pid) == "50000" }, patience, time.Millisecond)
-	s.retire()
-	s.exits(0)
 }

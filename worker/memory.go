@@ -26,19 +26,25 @@ const (
 	// ownGoroutines is about how many the runtime has for itself: they are in
 	// the average, but not in runtime.NumGoroutine.
 	ownGoroutines = 8
+	// smallHeap is what a small heap has mapped at most, in bytes.
+	smallHeap = 16 << 20
 )
 
 // preferDeepStacks collects garbage, so that this does not fall into the first
 // requests, and has new goroutines begin with firstStack, until ctx ends or the
-// first collection after the call of leave. What they begin with is the average
+// first collection after the call of leave. collect is the collection, or more. What they begin with is the average
 // use of the stacks that were found in the last collection (runtime,
 // gcComputeStartingStackSize), so one goroutine waits far down its stack; an
 // idle process has a collection every two minutes.
-func preferDeepStacks(ctx context.Context) (leave func()) {
+func preferDeepStacks(ctx context.Context, collect func()) (leave func()) {
 	ctx, leave = context.WithCancel(ctx)
 	collected := make(chan struct{})
 	goroutines := min(runtime.NumGoroutine(), mostGoroutines) + ownGoroutines
-	go waitDeep(goroutines*firstStack/len(step{}), collected, ctx.Done())
+	go waitDeep(goroutines*firstStack/len(step{}), func() {
+		collect()
+		close(collected)
+		<-ctx.Done()
+	})
 	<-collected
 	return leave
 }
@@ -46,32 +52,30 @@ func preferDeepStacks(ctx context.Context) (leave func()) {
 // step is what one step of waitDeep takes of the stack.
 type step [1 << 10]byte
 
-// waitDeep collects garbage from that many steps down its stack, and waits there.
+// waitDeep calls wait from that many steps down its stack.
 //
 //go:noinline
-func waitDeep(steps int, collected chan<- struct{}, until <-chan struct{}) (touched byte) {
+func waitDeep(steps int, wait func()) (touched byte) {
 	var s step
 	s[steps%len(s)] = 1
 	if steps > 0 {
-		touched = waitDeep(steps-1, collected, until)
+		touched = waitDeep(steps-1, wait)
 	} else {
-		runtime.GC()
-		close(collected)
-		<-until
+		wait()
 	}
 	return touched + s[(steps*7)%len(s)]
 }
 
-// populateHeap has the pages there into which a small heap grows next: the
-// first requests would take a fault for each, and where the kernel has to get
-// the page from a hypervisor, a slow one. The runtime knows nothing of what is
-// resident, so it gives back first what it would give back later. A heap of this
-// size is a row of chunks, which begins anywhere.
+// populateHeap collects garbage and has the pages there into which a small heap
+// grows next: the first requests would take a fault for each. The runtime knows
+// nothing of what is resident, so it gives back first what it would give back
+// in the first milliseconds of service.
+//
+// It takes memory for the heap in aligned chunks. Those of a small heap are
+// neighbours; all are populated, so a heap that was as large as smallHeap once
+// keeps as much. Of a larger one it is only the chunk that is in use now.
 func populateHeap() {
-	const (
-		chunk = 4 << 20 // pallocChunkBytes of the runtime
-		most  = 16 << 20
-	)
+	const chunk = 4 << 20                  // pallocChunkBytes of the runtime
 	here := make([]byte, os.Getpagesize()) // of no constant size, so on the heap
 	first := uintptr(unsafe.Pointer(unsafe.SliceData(here))) &^ (chunk - 1)
 	populate := func(at uintptr) bool {
@@ -79,11 +83,14 @@ func populateHeap() {
 		_, _, errno := unix.Syscall(unix.SYS_MADVISE, at, chunk, unix.MADV_POPULATE_WRITE)
 		return errno == 0
 	}
+	defer runtime.KeepAlive(here)
 	size := heapSize()
-	if size > most || !populate(first) {
+	// Nothing is given back that could not be fetched again.
+	if !populate(first) || size > smallHeap {
+		runtime.GC()
 		return
 	}
-	debug.FreeOSMemory()
+	debug.FreeOSMemory() // one collection, like runtime.GC
 	populate(first)
 	// Rounded up: what the runtime has of the heap for itself is not in the size.
 	others := (size+chunk-1)/chunk - 1
@@ -93,7 +100,6 @@ func populateHeap() {
 	for at := first + chunk; others > 0 && populate(at); at += chunk {
 		others--
 	}
-	runtime.KeepAlive(here)
 }
 
 // heapSize is how much memory the heap has mapped, in bytes; a part of it may

@@ -9,8 +9,9 @@ import (
 )
 
 // beside is the floor of a row's client, measured in turn with the row's
-// deaths: the same machine in the same minute, with as much memory that was
-// touched just before. What is left between the two is ours.
+// deaths: the same machine in the same minutes, with as much memory that was
+// touched just before. The floor's processes die of SIGKILL, between two
+// requests.
 type beside struct {
 	row     *report.Row
 	servers *servers // nil for a client of the bare floor
@@ -28,8 +29,8 @@ func (b *bench) newBeside(ctx context.Context, r row) (*beside, error) {
 	case routed, retried:
 		like = channel
 	}
-	labels := r.labels(what)
-	labels[2], labels[5], labels[6] = like, string(outage.Between), ""
+	labels := r.labels(what + " in turn with " + r.client)
+	labels[2], labels[4], labels[5] = like, string(sigkill), string(outage.Between)
 	f := &beside{row: b.report.Row(labels...)}
 	if r.client == firstByte {
 		return f, nil
@@ -40,9 +41,9 @@ func (b *bench) newBeside(ctx context.Context, r row) (*beside, error) {
 	return f, err
 }
 
-// prepare has the floor's standby ready, before a death of the row: like the
-// client, it has done nothing since the memory of the row's next spare was
-// touched.
+// prepare has the gRPC floor's standby ready before a death of the row: like
+// the client, it has done nothing then since the memory of the row's next spare
+// was touched. The bare floor makes its processes when it is measured.
 func (f *beside) prepare(ctx context.Context) error {
 	if f == nil || f.servers == nil {
 		return nil

@@ -88,8 +88,9 @@ func TestFloorBesideTheDeaths(t *testing.T) {
 			continue
 		}
 		floor := results.Rows[i-1]
-		want := map[string]string{"byte": "floor fresh", "channel": "gRPC floor channel", "route": "gRPC floor channel"}
-		require.Equal(t, want[r.Labels["client"]], floor.Labels["what"]+" "+floor.Labels["client"])
+		want := map[string]string{"byte": "floor in turn with byte: fresh", "channel": "gRPC floor in turn with channel: channel",
+			"route": "gRPC floor in turn with route: channel"}
+		require.Equal(t, want[r.Labels["client"]], floor.Labels["what"]+": "+floor.Labels["client"])
 		require.Equal(t, r.Labels["size"], floor.Labels["size"])
 		require.Equal(t, 3, floor.N)
 		require.InEpsilon(t, r.P50/floor.P50, r.Floor, 0.02)

@@ -188,12 +188,17 @@ func (t *target) inTurn(ctx context.Context, floor *beside) error {
 		if _, err := t.daemon.RouteAfter(ctx, t.processID, before.Epoch); err != nil {
 			return err
 		}
-		// The row's client may find its connection dead, once.
-		_, err := t.client.Ask(ctx)
-		if err != nil {
-			_, err = t.client.Ask(ctx)
+		ctx, cancel := context.WithTimeoutCause(ctx, longest, outage.ErrLong)
+		defer cancel()
+		_, first := t.client.Ask(ctx)
+		if first == nil {
+			return nil
 		}
-		return err
+		// It found its connection dead, which happens once.
+		if _, err := t.client.Ask(ctx); err != nil {
+			return errors.Join(first, err)
+		}
+		return nil
 	})
 }
 

@@ -72,8 +72,10 @@ func startServers(ctx context.Context, dir, kind string) (s *servers, err error)
 
 // prepare has the standby ready.
 func (s *servers) prepare(ctx context.Context) (err error) {
-	s.standby, s.end, err = startServer(ctx, s.socket, s.end)
-	return err
+	if s.standby, s.end, err = startServer(ctx, s.socket, s.end); err != nil {
+		return fmt.Errorf("two gRPC servers: %w", err)
+	}
+	return nil
 }
 
 // once kills the active one, and gives the time to the standby's answer.

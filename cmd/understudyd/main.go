@@ -15,20 +15,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"understudy/internal/gomonitor"
 	"understudy/supervisor"
 )
-
-// monitorSlack is how much later than it asks for the monitor of the Go
-// scheduler wakes. The exit of a worker wakes this process while its successor
-// answers the first clients; the monitor would wake with it, every 0.1 ms.
-const monitorSlack = 2 * time.Millisecond
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
@@ -39,7 +32,6 @@ func main() {
 	if err := defaultChildSignal(); err != nil { // it costs some time at each death, no more
 		fmt.Fprintln(os.Stderr, "understudyd:", err)
 	}
-	_, _ = gomonitor.Slack(monitorSlack) // needs CAP_SYS_NICE; without it, as above
 	err := run(ctx, os.Args[1:], os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "understudyd:", err)

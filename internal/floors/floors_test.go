@@ -18,7 +18,7 @@ const module = "understudy/"
 // module; one that ends in "/" stands also for all below it. The lowest match
 // counts.
 var floors = [][]string{
-	{"proto/", "internal/dirlock", "internal/event", "internal/gomonitor", "internal/strictyaml", "internal/floors"},
+	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/floors"},
 	{"sentinel/", "shmregistry/", "internal/control"},
 	{"takeover/", "patterns", "worker/", "route/"},
 	{"pool/"},
