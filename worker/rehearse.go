@@ -32,9 +32,8 @@ func (l *life) rehearse(ctx context.Context) error {
 	} else if err := converse(a.Listener()); err != nil {
 		l.log.Info("first connection was not rehearsed; it will be slower", "error", err)
 	}
-	// One collection for both: what the rehearsal left in a sync.Pool survives
-	// one, not two.
-	l.leaveDeep = preferDeepStacks(ctx, populateHeap)
+	l.leaveDeep = preferDeepStacks(ctx)
+	populateHeap()
 	return nil
 }
 
