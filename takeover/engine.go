@@ -83,9 +83,11 @@ func (m *message) close() {
 
 // Serve runs the engine on the calling goroutine, whose thread becomes the
 // sentinel's, until the supervisor's end of socket is closed. It owns socket.
-func Serve(socket int, opts sentinel.Options) error { return serve(socket, opts, sentinel.Feature{}) }
+func Serve(socket int, opts sentinel.Options) error { return serve(socket, opts, nil) }
 
-func serve(socket int, opts sentinel.Options, monitor sentinel.Feature) error {
+// serve calls still when the sentinel's probes are over, which wait by timers of
+// their threads.
+func serve(socket int, opts sentinel.Options, still func() sentinel.Feature) error {
 	defer unix.Close(socket)
 	opts.QuietFence = true // nothing here waits for it
 	quiet, err := newSilence()
@@ -107,7 +109,9 @@ func serve(socket int, opts sentinel.Options, monitor sentinel.Feature) error {
 		out:      make([]byte, 0, eventHeader),
 		reports:  make([]Event, 0, 64),
 		silence:  quiet,
-		monitor:  monitor,
+	}
+	if still != nil {
+		e.monitor = still()
 	}
 	defer e.close()
 	if err := errors.Join(s.WatchFD(socket, e.onCommands), s.WatchFD(e.silence.timer, e.onSilenceEnds)); err != nil {

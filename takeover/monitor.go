@@ -26,6 +26,11 @@ const monitorSlack = time.Hour
 // may be late by its timer slack (proc_pid_timerslack_ns(5)), which is set
 // here. It is the first thread that the runtime starts, before any package is
 // initialised, and the kernel lists threads in the order of their birth.
+//
+// A thread takes the slack of the one that starts it, and a process that of the
+// thread that forks it, for life (PR_SET_TIMERSLACK(2const)). The monitor may
+// start one before it sleeps; so this is for a process that waits by no timer of
+// a thread (a timerfd is none) and starts no other.
 func stillMonitor() sentinel.Feature {
 	f := sentinel.Feature{Name: "scheduler's monitor", InUse: "awake"}
 	thread, err := secondThread()

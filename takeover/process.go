@@ -99,7 +99,7 @@ func Main(realtime bool, source string) error {
 		return errors.New("sentinel: started by hand; understudyd starts it with its socket")
 	}
 	unix.CloseOnExec(socketFD)
-	return serve(socketFD, opts, stillMonitor())
+	return serve(socketFD, opts, stillMonitor)
 }
 
 type process struct{ cmd *exec.Cmd }
