@@ -60,15 +60,24 @@ func waitDeep(steps int, collected chan<- struct{}, until <-chan struct{}) (touc
 	return touched + s[(steps*7)%len(s)]
 }
 
+// heapChunk is how much memory the runtime takes for the heap at a time, aligned
+// (pallocChunkBytes).
+const heapChunk = 4 << 20
+
 // populateHeap has the pages there into which the heap of a small process grows
-// next: the first requests would take a fault for each. The runtime takes
-// memory for the heap in aligned chunks of this size (pallocChunkBytes), and
-// knows nothing of what is resident.
+// next: the first requests would take a fault for each. The runtime knows
+// nothing of what is resident.
 func populateHeap() {
-	const chunk = 4 << 20
-	here := make([]byte, os.Getpagesize()) // of no constant size, so on the heap
-	start := uintptr(unsafe.Pointer(unsafe.SliceData(here))) &^ (chunk - 1)
-	// Where the chunk is not ours whole, or before Linux 5.14, that is all.
-	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, chunk, unix.MADV_POPULATE_WRITE)
-	runtime.KeepAlive(here)
+	// Where the chunk is not ours whole, or before Linux 5.14, nothing is gained.
+	_ = populateAround(make([]byte, os.Getpagesize())) // of no constant size, so on the heap
+}
+
+// populateAround populates the chunk of the heap that something is in.
+func populateAround(here []byte) error {
+	defer runtime.KeepAlive(here)
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(here))) &^ (heapChunk - 1)
+	if _, _, errno := unix.Syscall(unix.SYS_MADVISE, start, heapChunk, unix.MADV_POPULATE_WRITE); errno != 0 {
+		return os.NewSyscallError("madvise", errno)
+	}
+	return nil
 }

@@ -1,12 +1,17 @@
 package worker
 
 import (
+	"errors"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // firstStackNow is what a new goroutine begins with, in bytes.
@@ -28,5 +33,25 @@ func TestDeepStacksArePreferred(t *testing.T) {
 		runtime.GC()
 		return firstStackNow() < 8<<10
 	}, 30*time.Second, time.Millisecond)
-	populateHeap()
+}
+
+// What the runtime gave back to the kernel is there again.
+func TestHeapIsPopulated(t *testing.T) {
+	here := make([]byte, os.Getpagesize())
+	defer runtime.KeepAlive(here)
+	debug.FreeOSMemory()
+	err := populateAround(here)
+	if errors.Is(err, unix.EINVAL) {
+		t.Skipf("%v: MADV_POPULATE_WRITE came with Linux 5.14", err)
+	}
+	require.NoError(t, err)
+	pages := make([]byte, heapChunk/os.Getpagesize())
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(here))) &^ (heapChunk - 1)
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, start, heapChunk, uintptr(unsafe.Pointer(unsafe.SliceData(pages))))
+	require.Zero(t, errno)
+	resident := 0
+	for _, p := range pages {
+		resident += int(p & 1)
+	}
+	require.Equal(t, len(pages), resident)
 }

@@ -31,21 +31,29 @@ func measureInto(t *testing.T, args ...string) (out string, printed string) {
 	return out, string(b)
 }
 
+type results struct {
+	Rows []struct {
+		Labels map[string]string
+		N      int
+		P50    float64 `json:"p50_ms"`
+		Floor  float64 `json:"p50_floor_ratio"`
+	}
+	Notes []string
+}
+
+// read returns what a run wrote into its folder.
+func read(t *testing.T, out string) (r results) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(out, "failover.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &r))
+	return r
+}
+
 // TestQuick is the whole benchmark with a few deaths in each row.
 func TestQuick(t *testing.T) {
 	out, printed := measureInto(t, "--quick", "--client", "byte,fresh,channel,route,route+retry", "--source", "auto,bare")
-	var results struct {
-		Rows []struct {
-			Labels map[string]string
-			N      int
-			P50    float64 `json:"p50_ms"`
-			Floor  float64 `json:"p50_floor_ratio"`
-		}
-		Notes []string
-	}
-	b, err := os.ReadFile(filepath.Join(out, "failover.json"))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(b, &results))
+	results := read(t, out)
 	measured := 0
 	for _, r := range results.Rows {
 		if r.Labels["what"] != "understudy" {
@@ -71,17 +79,7 @@ func TestQuick(t *testing.T) {
 // it.
 func TestFloorBesideTheDeaths(t *testing.T) {
 	out, _ := measureInto(t, "-n", "3", "--ballast", "8", "--core", "", "--load", "idle", "--client", "byte,channel,route", "--beside")
-	var results struct {
-		Rows []struct {
-			Labels map[string]string
-			N      int
-			P50    float64 `json:"p50_ms"`
-			Floor  float64 `json:"p50_floor_ratio"`
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(out, "failover.json"))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(b, &results))
+	results := read(t, out)
 	checked := 0
 	for i, r := range results.Rows {
 		if r.Labels["what"] != "understudy" {
