@@ -3,6 +3,7 @@ package supervisor
 import (
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"understudy/isolation"
@@ -30,18 +31,20 @@ func (c core) Status() *understudyv1.SupervisorStatus {
 		st.Standbys += int32(p.Standby)
 		st.Workers += int32(p.Standby + p.Starting + p.Active + p.Draining)
 	}
-	for _, f := range append(s.currentFeatures(), s.leakFeature()) {
+	for _, f := range s.currentFeatures() {
 		st.Features = append(st.Features, &understudyv1.Feature{Name: f.Name, InUse: f.InUse, Best: f.Best, Why: f.Why})
 	}
 	return st
 }
 
-// currentFeatures is what the takeover engine said of itself when it started.
+// currentFeatures is what the takeover engine said of itself when it started,
+// and what the supervisor knows of the machine.
 func (s *Supervisor) currentFeatures() []sentinel.Feature {
+	var features []sentinel.Feature
 	if f := s.features.Load(); f != nil {
-		return *f
+		features = slices.Clone(*f)
 	}
-	return nil
+	return append(features, s.leakFeature(), memoryFeature())
 }
 
 // version is the module's, from the binary itself.

@@ -33,8 +33,10 @@ import (
 	"understudy/bench/internal/outage"
 	"understudy/bench/internal/progress"
 	"understudy/bench/internal/report"
+	"understudy/bench/internal/reporting"
 	"understudy/bench/internal/role"
 	"understudy/bench/internal/scratch"
+	"understudy/internal/hypervisor"
 )
 
 func main() {
@@ -59,7 +61,7 @@ type options struct {
 	moments                 []string
 	n                       int
 	rowLimit                time.Duration
-	beside                  bool
+	beside, keepMemory      bool
 	out                     string
 	understudyd, echo       string
 }
@@ -78,6 +80,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.IntVar(&o.n, "n", 200, "deaths in a row of the table")
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
 	f.BoolVar(&o.beside, "beside", false, "measure the client's floor also in turn with each row's deaths, under the same circumstances (twice as many deaths); the ratio is to that one then")
+	f.BoolVar(&o.keepMemory, "keep-memory", false, "stop page reporting meanwhile: on a virtual machine the kernel may give free memory back to the hypervisor, and memory in use can be unmapped with it (takes root)")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
 	f.StringVar(&o.understudyd, "understudyd", "", "the daemon's program; by default it is built")
 	f.StringVar(&o.echo, "echo", "", "the pattern's program; by default it is built")
@@ -115,6 +118,16 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	columns := []string{"what", "size", "client", "load", "death", "kill", "source"}
 	b.report = report.New("From the kill to the first good answer", columns...)
 	b.steps = report.New("From the kill until the kernel saw the death, the route was published, the client had its answer", columns...)
+	if b.keepMemory {
+		start, why := reporting.Stop()
+		if why != nil {
+			return why
+		}
+		defer func() { err = errors.Join(err, start()) }()
+	}
+	if hypervisor.PageReporting() {
+		b.report.Note("free memory was given back to the hypervisor (page reporting), which can make deaths of large workers late: see -keep-memory")
+	}
 	if b.dir, err = scratch.New(); err != nil {
 		return err
 	}

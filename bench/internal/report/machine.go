@@ -9,27 +9,31 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/hypervisor"
 )
 
 // Machine is where and how a run took place.
 type Machine struct {
-	Kernel   string    `json:"kernel"`
-	Arch     string    `json:"arch"`
-	CPU      string    `json:"cpu"`
-	Cores    int       `json:"cores"`
-	MemoryMB int64     `json:"memory_mb"`
-	Load     string    `json:"load_average"`
-	Go       string    `json:"go"`
-	Revision string    `json:"revision,omitempty"`
-	User     int       `json:"uid"`
-	Date     time.Time `json:"date"`
-	Command  []string  `json:"command"`
+	Kernel   string `json:"kernel"`
+	Arch     string `json:"arch"`
+	CPU      string `json:"cpu"`
+	Cores    int    `json:"cores"`
+	MemoryMB int64  `json:"memory_mb"`
+	Load     string `json:"load_average"`
+	Go       string `json:"go"`
+	Revision string `json:"revision,omitempty"`
+	User     int    `json:"uid"`
+	// Reporting says that free memory was given back to a hypervisor.
+	Reporting bool      `json:"page_reporting"`
+	Date      time.Time `json:"date"`
+	Command   []string  `json:"command"`
 }
 
 // ThisMachine asks the kernel. What it does not say stays empty.
 func ThisMachine() Machine {
 	m := Machine{Arch: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(),
-		User: os.Getuid(), Date: time.Now().UTC().Truncate(time.Second), Command: os.Args}
+		User: os.Getuid(), Reporting: hypervisor.PageReporting(), Date: time.Now().UTC().Truncate(time.Second), Command: os.Args}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
