@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"understudy/internal/hypervisor"
 	"understudy/isolation"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
@@ -44,7 +45,7 @@ func (s *Supervisor) currentFeatures() []sentinel.Feature {
 	if f := s.features.Load(); f != nil {
 		features = slices.Clone(*f)
 	}
-	return append(features, s.leakFeature(), memoryFeature())
+	return append(features, s.leakFeature(), memoryFeature(hypervisor.PageReporting()))
 }
 
 // version is the module's, from the binary itself.

@@ -30,10 +30,10 @@ import (
 	busyload "understudy/bench/internal/busy"
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/floor"
+	"understudy/bench/internal/keepmemory"
 	"understudy/bench/internal/outage"
 	"understudy/bench/internal/progress"
 	"understudy/bench/internal/report"
-	"understudy/bench/internal/reporting"
 	"understudy/bench/internal/role"
 	"understudy/bench/internal/scratch"
 	"understudy/internal/hypervisor"
@@ -41,7 +41,7 @@ import (
 
 func main() {
 	role.Play(roles)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -119,14 +119,14 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	b.report = report.New("From the kill to the first good answer", columns...)
 	b.steps = report.New("From the kill until the kernel saw the death, the route was published, the client had its answer", columns...)
 	if b.keepMemory {
-		start, why := reporting.Stop()
+		stop, why := keepmemory.Start()
 		if why != nil {
 			return why
 		}
-		defer func() { err = errors.Join(err, start()) }()
+		defer func() { err = errors.Join(err, stop()) }()
 	}
 	if hypervisor.PageReporting() {
-		b.report.Note("free memory was given back to the hypervisor (page reporting), which can make deaths of large workers late: see -keep-memory")
+		b.report.Note("free memory was given back to the hypervisor (page reporting), which can make failovers of large workers late: see -keep-memory")
 	}
 	if b.dir, err = scratch.New(); err != nil {
 		return err
@@ -257,6 +257,8 @@ func (b *bench) underLoad(ctx context.Context, load string, f func() error) erro
 }
 
 func (b *bench) write(stdout io.Writer) error {
+	signal.Ignore(unix.SIGPIPE) // a reader that has left is an error, and what was changed is put back
+	defer signal.Reset(unix.SIGPIPE)
 	if err := b.report.WriteTable(stdout); err != nil {
 		return err
 	}

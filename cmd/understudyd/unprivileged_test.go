@@ -3,7 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,13 +78,26 @@ func TestOrdinaryUser(t *testing.T) {
 	supervisor := understudyv1.NewSupervisorClient(api)
 	status, err := supervisor.GetStatus(ctx, &understudyv1.GetStatusRequest{})
 	require.NoError(t, err)
-	require.NotEmpty(t, status.Features)
+	var names []string
 	for _, f := range status.Features {
+		names = append(names, f.Name)
 		require.NotEmpty(t, f.InUse, f.Name)
 		if !f.Best {
 			require.NotEmpty(t, f.Why, "%s: why not the better form", f.Name)
 		}
 	}
+	require.Contains(t, names, "free memory")
+	require.Contains(t, names, "shared-memory leaks")
+	_, page, ok := strings.Cut(line, "metrics=")
+	require.True(t, ok, line)
+	metrics, err := http.Get("http://" + strings.Fields(page)[0] + "/metrics")
+	require.NoError(t, err)
+	text, err := io.ReadAll(metrics.Body)
+	require.NoError(t, errors.Join(err, metrics.Body.Close()))
+	for _, name := range names {
+		require.Contains(t, string(text), fmt.Sprintf("name=%q", name), "as status has it")
+	}
+	http.DefaultClient.CloseIdleConnections()
 	if os.Geteuid() == 0 {
 		require.Equal(t, "death source", status.Features[0].Name)
 		require.False(t, status.Features[0].Best, "nobody may load programs into the kernel")

@@ -24,16 +24,16 @@ type Machine struct {
 	Go       string `json:"go"`
 	Revision string `json:"revision,omitempty"`
 	User     int    `json:"uid"`
-	// Reporting says that free memory was given back to a hypervisor.
-	Reporting bool      `json:"page_reporting"`
-	Date      time.Time `json:"date"`
-	Command   []string  `json:"command"`
+	// PageReporting says that free memory was given back to a hypervisor.
+	PageReporting bool      `json:"page_reporting"`
+	Date          time.Time `json:"date"`
+	Command       []string  `json:"command"`
 }
 
 // ThisMachine asks the kernel. What it does not say stays empty.
 func ThisMachine() Machine {
 	m := Machine{Arch: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(),
-		User: os.Getuid(), Reporting: hypervisor.PageReporting(), Date: time.Now().UTC().Truncate(time.Second), Command: os.Args}
+		User: os.Getuid(), PageReporting: hypervisor.PageReporting(), Date: time.Now().UTC().Truncate(time.Second), Command: os.Args}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
