@@ -24,9 +24,10 @@ const (
 
 // NewClient makes a gRPC client for a target such as that of Target. It
 // connects at once, and again whenever its connection ends, not only with the
-// next call. It speaks without TLS, to a local address; opts come after what it
-// sets and can change it. When the table is closed, the client keeps the address
-// it has.
+// next call; it has a second connection in reserve for that (see the package's
+// text). It speaks without TLS, to a local address; opts come after what it sets
+// and can change it. When the table is closed, the client keeps the address it
+// has.
 func (t *Table) NewClient(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	all := append([]grpc.DialOption{
 		grpc.WithResolvers(t.Resolver()),
@@ -37,6 +38,7 @@ func (t *Table) NewClient(target string, opts ...grpc.DialOption) (*grpc.ClientC
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithIdleTimeout(0), // never idle: it would have to connect first
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"` + policyName + `": {}}]}`),
 	}, opts...)
 	cc, err := grpc.NewClient(target, all...)
 	if err != nil {

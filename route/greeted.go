@@ -1,8 +1,10 @@
 package route
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -26,15 +28,24 @@ const (
 // UNAVAILABLE, and gRPC connects again.
 func (t *Table) DialOption() grpc.DialOption {
 	return grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-		raw, err := dial(ctx, address)
-		if err != nil {
-			return nil, err
-		}
+		sub := subchannelOf(ctx)
 		i, ok := t.owner(address)
-		if !ok {
-			return raw, nil
+		if sub != nil && sub.waiting.Load() {
+			if !ok {
+				return nil, fmt.Errorf("route: %s is nobody's address", address)
+			}
+			r := t.newReserve(i, address, sub)
+			sub.reserve.Store(r)
+			return r, nil
 		}
-		return &greeted{table: t, identity: i, address: address, dialing: ctx, raw: raw, dials: 1}, nil
+		raw, err := dial(ctx, address)
+		if err != nil || !ok {
+			return raw, err
+		}
+		if sub != nil {
+			sub.down.Store(false)
+		}
+		return &greeted{table: t, identity: i, address: address, sub: sub, dialing: ctx, raw: raw, dials: 1}, nil
 	})
 }
 
@@ -44,6 +55,7 @@ type greeted struct {
 	table    *Table
 	identity identity
 	address  string
+	sub      *subchannel     // nil where gRPC has another policy than ours
 	dialing  context.Context // bounds the dials, as it did the first
 
 	born atomic.Pointer[conn] // set with the greeting
@@ -77,10 +89,21 @@ func (g *greeted) Read(p []byte) (int, error) {
 func (g *greeted) greet(raw net.Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.closed {
-		g.born.Store(g.table.born(&conn{Conn: raw, table: g.table, identity: g.identity, released: make(chan struct{})}))
-		g.sent = nil
+	if g.closed {
+		return
 	}
+	g.born.Store(g.table.born(&conn{Conn: raw, table: g.table, identity: g.identity, sub: g.sub, released: make(chan struct{})}))
+	if g.sub != nil {
+		g.sub.greeted(bytes.HasPrefix(g.sent, []byte(clientPreface)))
+	}
+	g.sent = nil
+}
+
+// unrepeatable has it not be replaced.
+func (g *greeted) unrepeatable() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lost = true
 }
 
 // again replaces a connection that ended before its greeting.
@@ -108,16 +131,21 @@ func (g *greeted) Write(p []byte) (int, error) {
 		return c.Write(p)
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c := g.born.Load(); c != nil {
+	c, raw := g.born.Load(), g.raw
+	g.lost = g.lost || len(g.sent)+len(p) > maxKept
+	keep := c == nil && !g.closed && !g.lost
+	if keep {
+		g.sent = append(g.sent, p...)
+		_, _ = raw.Write(p)
+	}
+	g.mu.Unlock()
+	switch {
+	case c != nil:
 		return c.Write(p)
+	case keep:
+		return len(p), nil
 	}
-	if g.lost = g.lost || len(g.sent)+len(p) > maxKept; g.closed || g.lost {
-		return g.raw.Write(p)
-	}
-	g.sent = append(g.sent, p...)
-	_, _ = g.raw.Write(p)
-	return len(p), nil
+	return raw.Write(p) // which stays: it may have to wait
 }
 
 // Close closes the connection.

@@ -22,7 +22,8 @@ const (
 // about 1, 4 and 16 ms. A method is "package.Service/Method", or
 // "package.Service" for all of its methods. Name only what is idempotent: the
 // worker may have done the work before it died. Streams are repeated as long
-// as the client has received nothing.
+// as the client has received nothing. A client has one service config, so this
+// one also asks for the load balancing policy of NewClient's clients.
 func RetryPolicy(methods ...string) (string, error) {
 	type name struct {
 		Service string `json:"service"`
@@ -40,9 +41,10 @@ func RetryPolicy(methods ...string) (string, error) {
 		RetryPolicy policy `json:"retryPolicy"`
 	}
 	type serviceConfig struct {
-		MethodConfig []methodConfig `json:"methodConfig,omitempty"`
+		LoadBalancingConfig []map[string]struct{} `json:"loadBalancingConfig"`
+		MethodConfig        []methodConfig        `json:"methodConfig,omitempty"`
 	}
-	var config serviceConfig
+	config := serviceConfig{LoadBalancingConfig: []map[string]struct{}{{policyName: {}}}}
 	if len(methods) > 0 {
 		config.MethodConfig = []methodConfig{{RetryPolicy: policy{
 			MaxAttempts:          retryAttempts,

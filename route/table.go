@@ -67,6 +67,9 @@ type Stats struct {
 	Malformed uint64
 	// Cut counts the connections cut because their worker died.
 	Cut uint64
+	// InReserve is how many of NewClient's clients could lose their connection
+	// now and call through another at once.
+	InReserve int
 	// LastError is why the last stream ended, or could not begin.
 	LastError error
 }

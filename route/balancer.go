@@ -1,0 +1,315 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/resolver"
+)
+
+// policyName is the load balancing policy of NewClient's clients.
+const policyName = "understudy_reserve"
+
+const (
+	// reserveDelay is how long a new connection has the machine to itself
+	// before there is another in reserve.
+	reserveDelay = 5 * time.Millisecond
+	// reserveRetry is how long nothing is in reserve after that failed.
+	reserveRetry = time.Second
+)
+
+// gRPC takes policies while programs initialise, and at no other time.
+func init() { balancer.Register(policy{}) }
+
+type policy struct{}
+
+func (policy) Name() string { return policyName }
+
+func (policy) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
+	return &pair{cc: cc}
+}
+
+// pair is what a gRPC channel calls through: one connection, and one in reserve
+// where the dialer can make one (see reserve). It connects by itself. It takes
+// all addresses of a resolver for ways to the same server, and tries them in
+// order.
+type pair struct {
+	cc balancer.ClientConn
+
+	mu        sync.Mutex
+	addresses []resolver.Address
+	active    *subchannel // nil without an address
+	reserve   *subchannel // nil: none yet
+	failure   error       // why there has been no connection since the last one, or nil
+	closed    bool
+}
+
+// subchannel is gRPC's word for one connection at a time and what makes it.
+type subchannel struct {
+	pair  *pair
+	sc    balancer.SubConn
+	state connectivity.State // under pair.mu
+
+	// waiting has the dialer make a connection in reserve.
+	waiting atomic.Bool
+	reserve atomic.Pointer[reserve] // made by the dialer
+	// plain: the connection speaks HTTP/2 with nothing around it.
+	plain atomic.Bool
+	// down: the connection has ended, which gRPC may not know yet.
+	down atomic.Bool
+	// successor is what is in reserve for this one.
+	successor atomic.Pointer[reserve]
+}
+
+type subchannelKey struct{}
+
+// subchannelOf returns for which subchannel a dialer is called, or nil where
+// there is another policy.
+func subchannelOf(ctx context.Context) *subchannel {
+	s, _ := credentials.ClientHandshakeInfoFromContext(ctx).Attributes.Value(subchannelKey{}).(*subchannel)
+	return s
+}
+
+// UpdateClientConnState learns addresses.
+func (p *pair) UpdateClientConnState(s balancer.ClientConnState) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	addresses := s.ResolverState.Addresses
+	if len(addresses) == 0 {
+		p.drop()
+		p.fail(errors.New("no address"))
+		return balancer.ErrBadResolverState
+	}
+	if p.active != nil && equal(addresses, p.addresses) {
+		return nil
+	}
+	p.drop()
+	p.addresses = addresses
+	first, err := p.open(false)
+	if err != nil {
+		p.fail(err)
+		return err
+	}
+	p.active = first
+	p.publish()
+	return nil
+}
+
+func equal(a, b []resolver.Address) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !a[i].Equal(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// open makes a subchannel that connects. Under mu.
+func (p *pair) open(waiting bool) (*subchannel, error) {
+	s := &subchannel{pair: p, state: connectivity.Connecting}
+	s.waiting.Store(waiting)
+	addresses := make([]resolver.Address, len(p.addresses))
+	for i, a := range p.addresses {
+		a.Attributes = a.Attributes.WithValue(subchannelKey{}, s)
+		addresses[i] = a
+	}
+	var err error
+	s.sc, err = p.cc.NewSubConn(addresses, balancer.NewSubConnOptions{
+		StateListener: func(state balancer.SubConnState) { p.changed(s, state) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("route: %w", err)
+	}
+	s.sc.Connect()
+	return s, nil
+}
+
+// drop gives up both connections. Under mu.
+func (p *pair) drop() {
+	if p.active != nil {
+		p.active.successor.Store(nil)
+		p.active.sc.Shutdown()
+	}
+	if p.reserve != nil {
+		p.reserve.sc.Shutdown()
+	}
+	p.active, p.reserve = nil, nil
+}
+
+// changed hears of a subchannel.
+func (p *pair) changed(s *subchannel, state balancer.SubConnState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.state = state.ConnectivityState
+	switch {
+	case p.closed:
+	case s == p.active:
+		p.activeChanged(state.ConnectionError)
+	case s != p.reserve:
+	case s.state == connectivity.Ready:
+		p.active.successor.Store(s.reserve.Load())
+		p.publish()
+		s.reserve.Load().ready()
+	case s.state != connectivity.Idle && s.state != connectivity.TransientFailure:
+	case p.active.state == connectivity.Idle: // it has come to be used, and its worker has died as well
+		p.promote()
+		p.activeChanged(state.ConnectionError)
+	default:
+		p.active.successor.Store(nil)
+		s.sc.Shutdown()
+		p.reserve = nil
+		p.publish()
+		time.AfterFunc(reserveRetry, p.fill)
+	}
+}
+
+// activeChanged: the active connection is in another state. Under mu.
+func (p *pair) activeChanged(err error) {
+	switch p.active.state {
+	case connectivity.Ready:
+		p.failure = nil
+		p.publish()
+		time.AfterFunc(reserveDelay, p.fill)
+	case connectivity.Idle:
+		p.next()
+	case connectivity.TransientFailure:
+		p.fail(err)
+	}
+}
+
+// next follows the end of the active connection. Under mu.
+func (p *pair) next() {
+	if r := p.reserve; r != nil && r.state == connectivity.Ready {
+		p.active.lost()                        // no news, but after a planned end
+		time.AfterFunc(reserveDelay, p.settle) // the rest can wait until calls are answered
+	} else {
+		p.active.sc.Connect()
+	}
+	p.publish()
+}
+
+// settle puts the reserve in the place of a connection that has ended.
+func (p *pair) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.promote()
+}
+
+// promote is settle under mu.
+func (p *pair) promote() {
+	if p.closed || p.reserve == nil || p.active.state != connectivity.Idle {
+		return
+	}
+	p.active.sc.Shutdown()
+	p.active, p.reserve = p.reserve, nil
+	p.active.waiting.Store(false)
+	p.publish()
+	time.AfterFunc(reserveDelay, p.fill)
+}
+
+// fail has calls fail until there is a connection. Under mu.
+func (p *pair) fail(err error) {
+	p.failure = err
+	p.publish()
+}
+
+// publish tells gRPC how things are. Under mu.
+func (p *pair) publish() {
+	if p.closed {
+		return
+	}
+	state := balancer.State{ConnectivityState: connectivity.Connecting, Picker: picker{err: balancer.ErrNoSubConnAvailable}}
+	inReserve := p.reserve != nil && p.reserve.state == connectivity.Ready
+	switch {
+	case p.active != nil && (p.active.state == connectivity.Ready || p.active.state == connectivity.Idle && inReserve):
+		chosen := picker{active: p.active}
+		if inReserve {
+			chosen.reserve = p.reserve
+		}
+		state = balancer.State{ConnectivityState: connectivity.Ready, Picker: chosen}
+	case p.failure != nil:
+		state = balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: picker{err: p.failure}}
+	}
+	p.cc.UpdateState(state)
+}
+
+// fill has something in reserve, if it is time for that.
+func (p *pair) fill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.reserve != nil || p.active == nil || p.active.state != connectivity.Ready ||
+		!p.active.plain.Load() || p.active.down.Load() {
+		return
+	}
+	var err error
+	if p.reserve, err = p.open(true); err != nil {
+		p.reserve = nil
+		time.AfterFunc(reserveRetry, p.fill)
+	}
+}
+
+// greeted hears that the server has spoken. It is called by who reads and, as
+// lost, takes no lock: who holds the pair's may be waiting for the reader.
+func (s *subchannel) greeted(plain bool) {
+	s.plain.Store(plain)
+	time.AfterFunc(reserveDelay, s.pair.fill)
+}
+
+// lost hears that the connection has ended, before gRPC does. The way to the
+// next worker begins here: the standby accepts while gRPC takes leave.
+func (s *subchannel) lost() {
+	s.down.Store(true)
+	if r := s.successor.Load(); r != nil {
+		r.connect()
+	}
+}
+
+// ResolverError hears why there are no addresses. With addresses, they serve.
+func (p *pair) ResolverError(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.active == nil {
+		p.fail(fmt.Errorf("name resolver error: %w", err))
+	}
+}
+
+// UpdateSubConnState is not called where subchannels have listeners.
+func (*pair) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
+
+// ExitIdle has nothing to do: a pair is never idle.
+func (*pair) ExitIdle() {}
+
+// Close gives up everything.
+func (p *pair) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.drop()
+}
+
+// picker chooses for a call.
+type picker struct {
+	active, reserve *subchannel
+	err             error
+}
+
+// Pick takes no lock.
+func (k picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+	if k.err != nil {
+		return balancer.PickResult{}, k.err
+	}
+	if k.reserve != nil && k.active.down.Load() {
+		return balancer.PickResult{SubConn: k.reserve.sc}, nil
+	}
+	return balancer.PickResult{SubConn: k.active.sc}, nil
+}

@@ -1,0 +1,46 @@
+package route
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWithoutAck(t *testing.T) {
+	const (
+		settings = "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x01\x00\x00"
+		window   = "\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x01\x00\x00"
+		ack      = "\x00\x00\x00\x04\x01\x00\x00\x00\x00"
+		headers  = "\x00\x00\x02\x01\x05\x00\x00\x00\x01ab"
+	)
+	for _, tt := range []struct {
+		name   string
+		writes []string
+		out    string
+		calls  string // which writes held more than gRPC's hello
+	}{
+		{"one by one", []string{clientPreface, settings, window, ack, headers}, clientPreface + settings + window + headers, "00001"},
+		{"all at once", []string{clientPreface + settings + ack + headers}, clientPreface + settings + headers, "1"},
+		{"the first one only", []string{clientPreface + settings, ack, ack}, clientPreface + settings + ack, "001"},
+		{"none", []string{clientPreface, settings + window}, clientPreface + settings + window, "00"},
+		{"part of a frame", []string{clientPreface, settings + ack[:5]}, clientPreface + settings + ack[:5], "00"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r reserve
+			var calls strings.Builder
+			for _, w := range tt.writes {
+				n, err := r.Write([]byte(w))
+				require.NoError(t, err)
+				require.Equal(t, len(w), n)
+				if r.called {
+					calls.WriteByte('1')
+				} else {
+					calls.WriteByte('0')
+				}
+			}
+			require.Equal(t, tt.out, string(r.kept))
+			require.Equal(t, tt.calls, calls.String())
+		})
+	}
+}

@@ -1,0 +1,61 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is one that is not connected yet. For a unix socket all is prepared
+// but connect(2) itself: net.Dialer takes five times as long (90 µs, cold, on a
+// virtual machine).
+type socket struct {
+	address string
+	conn    *net.UnixConn // nil where nothing is prepared
+	peer    *unix.SockaddrUnix
+}
+
+func newSocket(address string) socket {
+	s := socket{address: address}
+	network, name := SplitAddress(address)
+	if network != "unix" {
+		return s
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return s // connect dials
+	}
+	f := os.NewFile(uintptr(fd), address)
+	defer f.Close()
+	if c, err := net.FileConn(f); err == nil {
+		s.conn, s.peer = c.(*net.UnixConn), &unix.SockaddrUnix{Name: name}
+	}
+	return s
+}
+
+// connect is called once at most, and close is not called after it.
+func (s *socket) connect(ctx context.Context) (net.Conn, error) {
+	if s.conn == nil {
+		return dial(ctx, s.address)
+	}
+	raw, err := s.conn.SyscallConn()
+	if err == nil {
+		if failed := raw.Control(func(fd uintptr) { err = unix.Connect(int(fd), s.peer) }); failed != nil {
+			err = failed
+		}
+	}
+	if err != nil {
+		s.conn.Close()
+		return nil, fmt.Errorf("route: connect to %s: %w", s.address, err)
+	}
+	return s.conn, nil
+}
+
+func (s *socket) close() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
