@@ -145,21 +145,26 @@ func (s *server) serve(ctx context.Context, a *worker.Assignment) error {
 		}
 	}
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
-	served := make(chan error, 1)
-	go func() { served <- s.grpc.Serve(a.Listener()) }()
-	select {
-	case err := <-served:
-		if ctx.Err() == nil {
-			return err
-		}
-	case <-ctx.Done():
+	left := make(chan struct{})
+	unasked := context.AfterFunc(ctx, func() {
+		defer close(left)
+		s.leave(a.Grace())
+	})
+	err := s.grpc.Serve(a.Listener())
+	if unasked() {
+		return err
 	}
+	<-left
+	return nil
+}
+
+// leave finishes the calls that are under way.
+func (s *server) leave(grace time.Duration) {
 	s.health.Shutdown()
 	s.client.Close()
 	// A little less than the grace period, for the rest to be told that they
 	// are cut off.
-	bound := time.AfterFunc(a.Grace()*9/10, s.grpc.Stop)
+	bound := time.AfterFunc(grace*9/10, s.grpc.Stop)
 	defer bound.Stop()
 	s.grpc.GracefulStop()
-	return nil
 }
