@@ -241,6 +241,7 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 		}
 	case takeover.Notice:
 		if w := m.keeper.Worker(ev.Worker); w != nil {
+			m.keeper.Noticed(w)
 			if e := m.bindings[w.ProcessID]; e != nil {
 				m.dead(e, inDoomed, ev.Worker)
 			}

@@ -23,6 +23,7 @@ func (k *Keeper) End(w *Worker, grace time.Duration, force bool) {
 	if !w.alive() {
 		return
 	}
+	k.reaper.Unmute(w.Pid) // nobody takes over
 	first := w.State != Draining
 	wasActive := w.State == Active
 	if first {
@@ -69,6 +70,7 @@ func (k *Keeper) fail(w *Worker, step Step, err error) {
 // its heir must outlive it by a moment.
 func (k *Keeper) kill(w *Worker) {
 	if w.alive() {
+		k.reaper.Unmute(w.Pid)
 		_ = unix.PidfdSendSignal(int(w.pidfd.Fd()), unix.SIGKILL, nil, 0)
 	}
 }

@@ -23,6 +23,9 @@ import (
 type Reaper interface {
 	Watch(pid, pidfd int, h sentinel.Handler) error
 	Unwatch(pid int)
+	// Mute keeps an exit back until Unmute.
+	Mute(pid int) bool
+	Unmute(pid int)
 }
 
 // Engine is what the keeper needs of *takeover.Client.
@@ -159,9 +162,20 @@ func (k *Keeper) Activated(id takeover.WorkerID, processID string, epoch uint64)
 	w.ProcessID, w.Epoch = processID, epoch
 	w.log = w.log.With("process_id", processID)
 	k.move(w, Active)
+	k.disarmDeadline(w) // Reconnect's, where its word comes before its answer
+	// The engine tells of its death, when the first millisecond of its successor
+	// is over. The reaper would wake us in it.
+	k.reaper.Mute(w.Pid)
 	w.pool.backoff.Reset()
 	k.fillLater()
 	return w
+}
+
+// Noticed hears that the engine has told of a worker's death.
+func (k *Keeper) Noticed(w *Worker) {
+	if w.alive() {
+		k.reaper.Unmute(w.Pid)
+	}
 }
 
 // Worker returns a worker by id, or nil.
@@ -271,6 +285,7 @@ func (k *Keeper) Reconnect(engine Engine) []*Worker {
 			continue
 		}
 		k.introduce(w)
+		k.reaper.Unmute(w.Pid)                                     // the old one cannot tell of its death any more
 		if w.State == Standby || w.State == Warming && w.wasWarm { // asked already, by an engine that is gone too
 			k.move(w, Warming)
 			w.withdrawing = false

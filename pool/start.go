@@ -83,9 +83,7 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 }
 
 func (k *Keeper) armDeadline(w *Worker, d time.Duration, f func()) {
-	if w.deadline != nil {
-		w.deadline.Stop()
-	}
+	k.disarmDeadline(w)
 	var t *time.Timer
 	t = k.after(d, func() {
 		if w.deadline == t && w.alive() {
@@ -93,6 +91,13 @@ func (k *Keeper) armDeadline(w *Worker, d time.Duration, f func()) {
 		}
 	})
 	w.deadline = t
+}
+
+func (k *Keeper) disarmDeadline(w *Worker) {
+	if w.deadline != nil {
+		w.deadline.Stop()
+		w.deadline = nil
+	}
 }
 
 // listen reads a worker's messages until its control socket closes.
@@ -197,7 +202,7 @@ func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
 // warm makes a standby, or an active worker where an engine that is gone had
 // activated it.
 func (k *Keeper) warm(w *Worker) {
-	w.deadline.Stop()
+	k.disarmDeadline(w)
 	if w.ProcessID != "" {
 		return
 	}

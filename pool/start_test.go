@@ -70,6 +70,27 @@ func TestStandbyThatHangsIsReplaced(t *testing.T) {
 	require.NotEqual(t, first.ID, next(t, y.ready).ID)
 }
 
+// An engine that is gone had activated a standby, whose word of that comes
+// before its answer to the probe by which it is asked. It lives on.
+func TestStandbyThatIsActiveAlreadyLivesOn(t *testing.T) {
+	y := newYard(t, never, role("good"))
+	w := next(t, y.ready)
+	var asked uint64
+	y.do(func() {
+		y.Reconnect(y.engine)
+		asked = w.probe.id
+		y.Activated(w.ID, "shared:a", 1)
+	})
+	for answered := asked; answered < asked+8; { // 300 ms have passed then
+		select {
+		case cause := <-y.exited:
+			require.FailNow(t, "it has ended", cause)
+		case <-time.After(time.Millisecond):
+			y.do(func() { answered = w.probe.id })
+		}
+	}
+}
+
 func TestStandbyThatDiesIsReplacedAfterABackoff(t *testing.T) {
 	y := newYard(t, never, role("good"))
 	w := next(t, y.ready)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,10 +29,16 @@ var (
 // Conn is one end of a control socket. Send may be called by any goroutine at
 // any time, Recv by one at a time.
 type Conn struct {
-	sock *net.UnixConn
+	sock *os.File // in blocking mode, so that the Go runtime does not poll it
 	raw  syscall.RawConn
-	buf  []byte // grows to the largest message seen
-	oob  [maxOOB]byte
+	// readable is an epoll of sock, for what there is to read alone. The Go
+	// runtime would wake this process also when the peer has read something, as
+	// a standby does with its activation.
+	readable *os.File
+	wait     syscall.RawConn // of readable
+	buf      []byte          // grows to the largest message seen
+	oob      [maxOOB]byte
+	closed   atomic.Bool
 }
 
 // maxOOB is CMSG_SPACE of MaxFDs descriptors: header of 16 bytes, then ints.
@@ -39,23 +46,68 @@ const maxOOB = 16 + 4*MaxFDs
 
 // NewConn returns the connection of a SOCK_SEQPACKET unix socket. As with
 // net.FileConn the descriptor is duplicated: the caller still has to close f,
-// and the peer sees the end when both are closed.
+// and the peer sees the end when both are closed. It is set to blocking mode,
+// and never waits all the same.
 func NewConn(f *os.File) (*Conn, error) {
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	sock, ok := c.(*net.UnixConn)
-	if !ok || sock.LocalAddr().Network() != "unixpacket" {
+	c := &Conn{}
+	if err := c.open(f); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("control socket: %s is no unix socket of type SOCK_SEQPACKET", f.Name())
-	}
-	raw, err := sock.SyscallConn()
-	if err != nil {
-		sock.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	return &Conn{sock: sock, raw: raw}, nil
+	return c, nil
+}
+
+func (c *Conn) open(f *os.File) error {
+	from, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var fd, epoll int
+	if rawErr := from.Control(func(original uintptr) { fd, epoll, err = open(int(original)) }); rawErr != nil {
+		return rawErr
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	c.sock, c.readable = os.NewFile(uintptr(fd), f.Name()), os.NewFile(uintptr(epoll), f.Name())
+	if c.raw, err = c.sock.SyscallConn(); err == nil {
+		c.wait, err = c.readable.SyscallConn()
+	}
+	return err
+}
+
+// open returns a duplicate of a control socket, and an epoll of it.
+func open(original int) (fd, epoll int, err error) {
+	domain, err := unix.GetsockoptInt(original, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err == nil {
+		var kind int
+		kind, err = unix.GetsockoptInt(original, unix.SOL_SOCKET, unix.SO_TYPE)
+		if err == nil && (domain != unix.AF_UNIX || kind != unix.SOCK_SEQPACKET) {
+			err = unix.EPROTOTYPE
+		}
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("no unix socket of type SOCK_SEQPACKET: %w", err)
+	}
+	if fd, err = unix.FcntlInt(uintptr(original), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return 0, 0, fmt.Errorf("duplicate: %w", err)
+	}
+	if err = unix.SetNonblock(fd, false); err == nil {
+		epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	}
+	if err == nil {
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP})
+		if err == nil {
+			err = unix.SetNonblock(epoll, true) // so that the Go runtime polls it
+		}
+		if err != nil {
+			unix.Close(epoll)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return fd, epoll, err
 }
 
 // Send sends one message with descriptors. It never waits: a peer that does
@@ -74,14 +126,13 @@ func (c *Conn) Send(b []byte, fds ...int) error {
 		oob = unix.UnixRights(fds...)
 	}
 	var err error
-	if rawErr := c.raw.Write(func(fd uintptr) bool {
+	if rawErr := c.raw.Control(func(fd uintptr) {
 		err = uninterrupted(func() error {
 			_, err := unix.SendmsgN(int(fd), b, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			return err
 		})
-		return true
 	}); rawErr != nil {
-		return rawErr
+		return c.closedOr(rawErr)
 	}
 	if err == unix.EAGAIN {
 		return ErrFull
@@ -101,17 +152,28 @@ func (c *Conn) Send(b []byte, fds ...int) error {
 // nothing but the end counts as the end. After Close the error is
 // net.ErrClosed, past a deadline os.ErrDeadlineExceeded.
 func (c *Conn) Recv() (b []byte, fds []int, err error) {
-	rawErr := c.raw.Read(func(fd uintptr) bool {
-		err = uninterrupted(func() error {
-			b, fds, err = c.recv(int(fd))
-			return err
+	var closed error
+	rawErr := c.wait.Read(func(uintptr) bool {
+		closed = c.raw.Control(func(fd uintptr) {
+			err = uninterrupted(func() error {
+				b, fds, err = c.recv(int(fd))
+				return err
+			})
 		})
-		return err != unix.EAGAIN
+		return closed != nil || err != unix.EAGAIN
 	})
-	if rawErr != nil {
-		return nil, nil, rawErr
+	if rawErr = errors.Join(rawErr, closed); rawErr != nil {
+		return nil, nil, c.closedOr(rawErr)
 	}
 	return b, fds, err
+}
+
+// closedOr returns err, or net.ErrClosed after Close.
+func (c *Conn) closedOr(err error) error {
+	if c.closed.Load() {
+		return net.ErrClosed
+	}
+	return err
 }
 
 func (c *Conn) recv(fd int) ([]byte, []int, error) {
@@ -198,7 +260,10 @@ func hungUp(fd int) bool {
 }
 
 // SetDeadline bounds a Recv, present or future. The zero time takes it back.
-func (c *Conn) SetDeadline(t time.Time) error { return c.sock.SetReadDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error { return c.readable.SetReadDeadline(t) }
 
-// Close ends Recv and frees the descriptor.
-func (c *Conn) Close() error { return c.sock.Close() }
+// Close ends Recv and frees the descriptors.
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	return errors.Join(c.readable.Close(), c.sock.Close()) // a nil *os.File has nothing to close
+}
