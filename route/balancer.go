@@ -124,6 +124,7 @@ func (p *pair) open(waiting bool) (*subchannel, error) {
 		addresses[i] = a
 	}
 	var err error
+	//lint:ignore SA1019 there is no other way to make one; what is deprecated is several addresses
 	s.sc, err = p.cc.NewSubConn(addresses, balancer.NewSubConnOptions{
 		StateListener: func(state balancer.SubConnState) { p.changed(s, state) },
 	})
