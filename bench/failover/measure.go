@@ -66,7 +66,9 @@ func (b *bench) measure(ctx context.Context, r row) (err error) {
 			return err
 		}
 	}
-	b.baseline(ctx, r, c)
+	if err := b.baseline(ctx, r, c, address); err != nil {
+		return fmt.Errorf("nobody dies: %w", err)
+	}
 
 	f, err := b.newBeside(ctx, r)
 	if err != nil {
@@ -203,11 +205,11 @@ func (t *target) inTurn(ctx context.Context, floor *beside) error {
 }
 
 // baseline records, once for each client and load, what its requests take while
-// nobody dies.
-func (b *bench) baseline(ctx context.Context, r row, c outage.Client) {
+// nobody dies, and for a channel also what a new connection takes.
+func (b *bench) baseline(ctx context.Context, r row, c outage.Client, address string) error {
 	key := r.client + r.load
 	if b.baselines[key] {
-		return
+		return nil
 	}
 	b.baselines[key] = true
 	labels := r.labels("no death")
@@ -222,4 +224,8 @@ func (b *bench) baseline(ctx context.Context, r row, c outage.Client) {
 		}
 		times.Record(time.Since(start))
 	}
+	if r.client == channel {
+		return b.cuts(ctx, r, address)
+	}
+	return nil
 }
