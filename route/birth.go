@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // births is the connections of a binding that were accepted by one of its
@@ -53,6 +55,11 @@ type conn struct {
 	// Set once, by Table.born.
 	born  int64  // CLOCK_MONOTONIC, nanoseconds
 	epoch uint64 // of the route at that time
+
+	// ended: reading has failed, for a client that reads all the time. It says
+	// goodbye then, and calls that were under way wait until that is done: it
+	// costs no system call.
+	ended atomic.Bool
 
 	closed bool // under Table.mu
 }
@@ -120,6 +127,7 @@ func cut(dead []*conn) {
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && c.sub != nil {
+		c.ended.Store(true)
 		c.sub.lost()
 	}
 	return n, c.explain(err)
@@ -127,8 +135,27 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write gives a *CutError once the connection was cut.
 func (c *conn) Write(p []byte) (int, error) {
+	if c.ended.Load() {
+		return 0, c.explain(unix.EPIPE)
+	}
 	n, err := c.Conn.Write(p)
 	return n, c.explain(err)
+}
+
+// SetReadDeadline has nothing to bound once the connection has ended.
+func (c *conn) SetReadDeadline(at time.Time) error {
+	if c.ended.Load() {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(at)
+}
+
+// SetWriteDeadline has nothing to bound once the connection has ended.
+func (c *conn) SetWriteDeadline(at time.Time) error {
+	if c.ended.Load() {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(at)
 }
 
 func (c *conn) explain(err error) error {

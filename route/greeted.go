@@ -160,6 +160,9 @@ func (g *greeted) Close() error {
 }
 
 func (g *greeted) current() net.Conn {
+	if c := g.born.Load(); c != nil {
+		return c
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.raw
