@@ -190,7 +190,12 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 			continue
 		}
 		b.progress.Part("%s", r)
-		err = b.underLoad(ctx, r.load, func() error { return b.measure(ctx, r) })
+		err = b.underLoad(ctx, r.load, func() error {
+			if err := b.measureFloor(ctx, r.load); err != nil {
+				return err
+			}
+			return b.measure(ctx, r)
+		})
 		if ctx.Err() != nil {
 			b.report.Note("interrupted")
 			return context.Cause(ctx)
@@ -204,15 +209,26 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 	return errors.Join(failed...)
 }
 
+// floorKinds are the floors of bare processes.
+var floorKinds = []floor.Kind{floor.Fresh, floor.Held}
+
+// measureFloor adds n deaths to each floor of bare processes. Before every row
+// there are as many: they take a second, and the machine has faster and slower
+// minutes.
+func (b *bench) measureFloor(ctx context.Context, load string) error {
+	for _, kind := range floorKinds {
+		if err := floor.Measure(ctx, kind, b.n, b.floors[load+string(kind)].Record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureFloors begins the table with the floors.
 func (b *bench) measureFloors(ctx context.Context) error {
 	for _, load := range b.loads {
-		for _, kind := range []floor.Kind{floor.Fresh, floor.Held} {
-			b.progress.Part("floor, %s, %s", kind, load)
-			row := b.report.Row("floor", "", string(kind), load, string(sigkill), string(outage.Between), "")
-			b.floors[load+string(kind)] = row
-			if err := b.underLoad(ctx, load, func() error { return floor.Measure(ctx, kind, b.n, row.Record) }); err != nil {
-				return err
-			}
+		for _, kind := range floorKinds {
+			b.floors[load+string(kind)] = b.report.Row("floor", "", string(kind), load, string(sigkill), string(outage.Between), "")
 		}
 		for _, client := range []string{fresh, channel} {
 			b.progress.Part("floor of two gRPC servers, %s, %s", client, load)
