@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"understudy/patterns"
 	"understudy/sentinel"
 )
 
@@ -80,5 +82,24 @@ func TestGracePeriodIsBounded(t *testing.T) {
 	y := newYard(t, never, m)
 	w := next(t, y.ready)
 	y.do(func() { y.End(w, m.GracePeriod, false) })
+	require.Equal(t, "killed by SIGKILL", next(t, y.exited))
+}
+
+// The exit of an active worker waits for the engine's word of its death; that of
+// a standby does not.
+func TestExitOfAnActiveWorkerWaitsForTheEngine(t *testing.T) {
+	m := role("good")
+	m.Spares = patterns.Spares{Min: 2, Max: 2}
+	y := newYard(t, never, m)
+	active, standby := next(t, y.ready), next(t, y.ready)
+	y.do(func() {
+		y.Activated(active.ID, "shared:a", 1)
+		assert.NoError(t, y.Signal(active, unix.SIGKILL))
+	})
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(active.pidfd.Fd()), Events: unix.POLLIN}}, 10_000)
+	require.NoError(t, err)
+	y.do(func() { assert.NoError(t, y.Signal(standby, unix.SIGTERM)) })
+	require.Equal(t, "exited with code 0", next(t, y.exited), "the other one's comes first")
+	y.do(func() { y.Noticed(active) })
 	require.Equal(t, "killed by SIGKILL", next(t, y.exited))
 }

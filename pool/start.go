@@ -135,7 +135,11 @@ func (k *Keeper) lostControl(w *Worker, err error) {
 		return
 	case closed:
 		k.after(controlGrace, func() {
-			if w.alive() && w.State != Draining {
+			switch {
+			case !w.alive() || w.State == Draining:
+			case w.Dead(): // and the engine does not tell
+				k.reaper.Unmute(w.Pid)
+			default:
 				k.fail(w, StepHandshake, errors.New("control socket closed by a living worker"))
 			}
 		})

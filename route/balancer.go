@@ -60,12 +60,33 @@ type subchannel struct {
 	// waiting has the dialer make a connection in reserve.
 	waiting atomic.Bool
 	reserve atomic.Pointer[reserve] // made by the dialer
-	// plain: the connection speaks HTTP/2 with nothing around it.
-	plain atomic.Bool
-	// down: the connection has ended, which gRPC may not know yet.
-	down atomic.Bool
+	// line is the newest connection that the dialer made; nil: of another kind.
+	line atomic.Pointer[line]
 	// successor is what is in reserve for this one.
 	successor atomic.Pointer[reserve]
+}
+
+// line is one connection of a subchannel. Those before it may be finishing their
+// calls still, and have no say any more.
+type line struct {
+	sub *subchannel
+	// plain: it speaks HTTP/2 with nothing around it.
+	plain atomic.Bool
+	// down: it has ended, which gRPC may not know yet.
+	down atomic.Bool
+}
+
+// dialled makes the line of a new connection.
+func (s *subchannel) dialled() *line {
+	l := &line{sub: s}
+	s.line.Store(l)
+	return l
+}
+
+// isDown reports whether the connection has ended.
+func (s *subchannel) isDown() bool {
+	l := s.line.Load()
+	return l != nil && l.down.Load()
 }
 
 type subchannelKey struct{}
@@ -91,7 +112,7 @@ func (p *pair) UpdateClientConnState(s balancer.ClientConnState) error {
 		return nil
 	}
 	p.drop()
-	p.addresses = addresses
+	p.addresses, p.failure = addresses, nil
 	first, err := p.open(false)
 	if err != nil {
 		p.fail(err)
@@ -137,14 +158,13 @@ func (p *pair) open(waiting bool) (*subchannel, error) {
 
 // drop gives up both connections. Under mu.
 func (p *pair) drop() {
-	if p.active != nil {
-		p.active.successor.Store(nil)
-		p.active.sc.Shutdown()
-	}
 	if p.reserve != nil {
-		p.reserve.sc.Shutdown()
+		p.giveUpReserve()
 	}
-	p.active, p.reserve = nil, nil
+	if p.active != nil {
+		p.active.sc.Shutdown()
+		p.active = nil
+	}
 }
 
 // changed hears of a subchannel.
@@ -166,11 +186,9 @@ func (p *pair) changed(s *subchannel, state balancer.SubConnState) {
 		p.promote()
 		p.activeChanged(state.ConnectionError)
 	default:
-		p.active.successor.Store(nil)
-		s.sc.Shutdown()
-		p.reserve = nil
+		p.giveUpReserve()
 		p.publish()
-		time.AfterFunc(reserveRetry, p.fill)
+		time.AfterFunc(reserveRetry, p.tend)
 	}
 }
 
@@ -179,43 +197,61 @@ func (p *pair) activeChanged(err error) {
 	switch p.active.state {
 	case connectivity.Ready:
 		p.failure = nil
+		if p.reserve != nil && p.reserve.connected() { // it helped out
+			p.giveUpReserve()
+		}
 		p.publish()
-		time.AfterFunc(reserveDelay, p.fill)
+		time.AfterFunc(reserveDelay, p.tend)
 	case connectivity.Idle:
-		p.next()
+		if p.reserve != nil && p.reserve.state == connectivity.Ready {
+			if l := p.active.line.Load(); l != nil {
+				l.lost() // no news, but after a planned end
+			}
+			time.AfterFunc(reserveDelay, p.tend) // the rest can wait until calls are answered
+		} else {
+			p.active.sc.Connect()
+		}
+		p.publish()
 	case connectivity.TransientFailure:
 		p.fail(err)
 	}
 }
 
-// next follows the end of the active connection. Under mu.
-func (p *pair) next() {
-	if r := p.reserve; r != nil && r.state == connectivity.Ready {
-		p.active.lost()                        // no news, but after a planned end
-		time.AfterFunc(reserveDelay, p.settle) // the rest can wait until calls are answered
-	} else {
-		p.active.sc.Connect()
-	}
-	p.publish()
+// giveUpReserve lets the calls that it has finish. Under mu.
+func (p *pair) giveUpReserve() {
+	p.active.successor.Store(nil)
+	p.reserve.sc.Shutdown()
+	p.reserve = nil
 }
 
-// settle puts the reserve in the place of a connection that has ended.
-func (p *pair) settle() {
+// tend does what can wait: it puts the reserve that has come to be used in the
+// place of the connection that has ended, and has another one in reserve.
+func (p *pair) tend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.promote()
-}
-
-// promote is settle under mu.
-func (p *pair) promote() {
-	if p.closed || p.reserve == nil || p.active.state != connectivity.Idle {
+	if p.closed || p.active == nil {
 		return
 	}
+	if p.active.state == connectivity.Idle && p.reserve != nil && p.reserve.state == connectivity.Ready && p.reserve.connected() {
+		p.promote()
+	}
+	l := p.active.line.Load()
+	if p.reserve != nil || p.active.state != connectivity.Ready || l == nil || !l.plain.Load() || l.down.Load() {
+		return
+	}
+	var err error
+	if p.reserve, err = p.open(true); err != nil {
+		p.reserve = nil
+		time.AfterFunc(reserveRetry, p.tend)
+	}
+}
+
+// promote makes the reserve the active one. Under mu.
+func (p *pair) promote() {
 	p.active.sc.Shutdown()
 	p.active, p.reserve = p.reserve, nil
 	p.active.waiting.Store(false)
 	p.publish()
-	time.AfterFunc(reserveDelay, p.fill)
 }
 
 // fail has calls fail until there is a connection. Under mu.
@@ -244,33 +280,25 @@ func (p *pair) publish() {
 	p.cc.UpdateState(state)
 }
 
-// fill has something in reserve, if it is time for that.
-func (p *pair) fill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || p.reserve != nil || p.active == nil || p.active.state != connectivity.Ready ||
-		!p.active.plain.Load() || p.active.down.Load() {
-		return
-	}
-	var err error
-	if p.reserve, err = p.open(true); err != nil {
-		p.reserve = nil
-		time.AfterFunc(reserveRetry, p.fill)
-	}
+// connected reports whether what was in reserve is a connection now.
+func (s *subchannel) connected() bool {
+	r := s.reserve.Load()
+	return r != nil && r.real.Load() != nil
 }
 
 // greeted hears that the server has spoken. It is called by who reads and, as
-// lost, takes no lock: who holds the pair's may be waiting for the reader.
-func (s *subchannel) greeted(plain bool) {
-	s.plain.Store(plain)
-	time.AfterFunc(reserveDelay, s.pair.fill)
+// lost, does not take the pair's lock: who holds that may be waiting for the
+// reader.
+func (l *line) greeted(plain bool) {
+	l.plain.Store(plain)
+	time.AfterFunc(reserveDelay, l.sub.pair.tend)
 }
 
 // lost hears that the connection has ended, before gRPC does. The way to the
 // next worker begins here: the standby accepts while gRPC takes leave.
-func (s *subchannel) lost() {
-	s.down.Store(true)
-	if r := s.successor.Load(); r != nil {
+func (l *line) lost() {
+	l.down.Store(true)
+	if r := l.sub.successor.Load(); r != nil && l == l.sub.line.Load() {
 		r.connect()
 	}
 }
@@ -304,12 +332,14 @@ type picker struct {
 	err             error
 }
 
-// Pick takes no lock.
+// Pick takes no lock, but for the first call that finds the connection ended. It
+// sees to it that what is chosen gets connected, whoever was to do that.
 func (k picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 	if k.err != nil {
 		return balancer.PickResult{}, k.err
 	}
-	if k.reserve != nil && k.active.down.Load() {
+	if k.reserve != nil && k.active.isDown() {
+		k.reserve.reserve.Load().connect()
 		return balancer.PickResult{SubConn: k.reserve.sc}, nil
 	}
 	return balancer.PickResult{SubConn: k.active.sc}, nil

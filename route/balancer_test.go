@@ -2,6 +2,7 @@ package route_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,8 +10,13 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"io"
+	"maps"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,11 +25,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 
 	"understudy/patterns/echo/echov1"
+	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/route"
 )
 
@@ -90,9 +98,11 @@ func (r *reread) Read(p []byte) (int, error) { return r.from.Read(p) }
 
 // one is a listener with one connection.
 type one struct {
-	net.Listener
-	conn chan net.Conn
+	conn    chan net.Conn
+	address net.Addr
 }
+
+func (o *one) Addr() net.Addr { return o.address }
 
 func (o *one) Accept() (net.Conn, error) {
 	if c, ok := <-o.conn; ok {
@@ -105,7 +115,7 @@ func (o *one) Close() error { return nil }
 
 // serveOne has a worker answer on one connection until the end of the test.
 func (e *endpoint) serveOne(c net.Conn, epoch uint64) {
-	l := &one{Listener: e.l, conn: make(chan net.Conn, 1)}
+	l := &one{conn: make(chan net.Conn, 1), address: c.LocalAddr()}
 	l.conn <- c
 	s := grpc.NewServer()
 	echov1.RegisterEchoServer(s, &worker{epoch: epoch, begun: make(chan struct{}, 1)})
@@ -292,4 +302,174 @@ func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// A binding that ends and is launched again: calls fail in between, and wait
+// while its first worker starts.
+func TestCallsWaitForABindingThatIsBack(t *testing.T) {
+	e := newEndpoint(t)
+	r := at(active("a", 1), e.address())
+	s := newSupervisor(t, r)
+	table := dialed(t, s.target())
+	_, c := client(t, table, echoA)
+	e.serveOne(accept(t, e), 1)
+	_, err := say(t, c, "")
+	require.NoError(t, err)
+	s.publish(gone(r, understudyv1.RouteReason_ROUTE_REASON_TERMINATE))
+	require.Eventually(t, func() bool { _, err := say(t, c, ""); return status.Code(err) == codes.Unavailable }, patience, time.Millisecond)
+	inReserve(t, table, 0)
+
+	again := newEndpoint(t)
+	s.publish(at(r, again.address()))
+	waiting := accept(t, again) // nobody says anything
+	answered := make(chan error, 1)
+	go func() {
+		_, err := say(t, c, "")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		require.FailNow(t, "the call did not wait", err)
+	case <-time.After(20 * time.Millisecond): // it would have failed at once
+	}
+	again.serveOne(waiting, 1)
+	require.NoError(t, <-answered)
+}
+
+func TestReserveOverTCP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	e := &endpoint{t: t}
+	accepted := make(chan net.Conn, 16)
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	table := dialed(t, newSupervisor(t, at(active("a", 1), l.Addr().String())).target())
+	_, c := client(t, table, echoA)
+	for epoch := uint64(1); epoch < 4; epoch++ {
+		conn := <-accepted
+		e.serveOne(conn, epoch)
+		var from peer.Peer
+		r, err := c.Say(within(t), &echov1.SayRequest{}, grpc.Peer(&from))
+		require.NoError(t, err)
+		require.Equal(t, epoch, r.Epoch)
+		require.IsType(t, &net.TCPAddr{}, from.Addr)
+		require.Equal(t, l.Addr().String(), from.Addr.String())
+		inReserve(t, table, 1)
+		conn.Close()
+	}
+	l.Close()
+	for c := range accepted {
+		c.Close()
+	}
+}
+
+// Connections end in every rhythm, and workers leave: no call hangs, none fails
+// otherwise than with UNAVAILABLE, and in the end there is one connection.
+func TestConnectionsEndInEveryRhythm(t *testing.T) {
+	e := newEndpoint(t)
+	table := dialed(t, newSupervisor(t, at(active("a", 1), e.address())).target())
+	cc, _ := client(t, table, echoA)
+	const rounds = 300
+	open := &tracker{Listener: e.listener(), conns: make(map[net.Conn]struct{})}
+	var s *grpc.Server
+	served := make(chan error, 1)
+	serve := func() {
+		s = grpc.NewServer()
+		echov1.RegisterEchoServer(s, &worker{epoch: 1})
+		go func(s *grpc.Server) { served <- s.Serve(open) }(s)
+	}
+	serve()
+
+	ctx, stop := context.WithCancel(context.Background())
+	var answers atomic.Int64
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for ctx.Err() == nil {
+				_, err := say(t, echov1.NewEchoClient(cc), "")
+				if err == nil {
+					answers.Add(1)
+				} else if status.Code(err) != codes.Unavailable {
+					t.Errorf("a call ends with %v", err)
+				}
+			}
+		})
+	}
+	for i := range rounds {
+		time.Sleep(mathrand.N(2 * reserveDelay)) // the rhythm
+		if i%5 == 4 {
+			s.GracefulStop() // which closes open
+			<-served
+			open.Listener = e.listener()
+			serve()
+			continue
+		}
+		open.closeAll()
+	}
+	stop()
+	callers.Wait()
+	inReserve(t, table, 1)
+	_, err := say(t, echov1.NewEchoClient(cc), "")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return open.count() == 1 }, patience, time.Millisecond, "connections are left over")
+	require.Greater(t, answers.Load(), int64(rounds))
+	s.Stop()
+	<-served
+}
+
+// reserveDelay is the policy's: a rhythm of its own.
+const reserveDelay = 5 * time.Millisecond
+
+// tracker is a listener that knows which of its connections are open.
+type tracker struct {
+	net.Listener
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func (l *tracker) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := &trackedConn{c, l}
+	l.conns[t] = struct{}{}
+	return t, nil
+}
+
+func (l *tracker) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
+func (l *tracker) closeAll() {
+	l.mu.Lock()
+	all := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range all {
+		c.Close()
+	}
+}
+
+type trackedConn struct {
+	net.Conn
+	from *tracker
+}
+
+func (c *trackedConn) Close() error {
+	c.from.mu.Lock()
+	delete(c.from.conns, c)
+	c.from.mu.Unlock()
+	return c.Conn.Close()
 }

@@ -46,7 +46,7 @@ type conn struct {
 	net.Conn
 	table    *Table
 	identity identity
-	sub      *subchannel // told when it ends; nil: nobody is
+	line     *line // told when it ends; nil: nobody is
 	why      atomic.Pointer[CutError]
 	// released is closed with the connection by who has it, if that is worth
 	// waiting for; else it is nil.
@@ -104,8 +104,8 @@ func cut(dead []*conn) {
 	}
 	for _, c := range dead {
 		c.why.Store(&CutError{ProcessID: c.identity.key().ProcessID(), Epoch: c.epoch})
-		if c.sub != nil {
-			c.sub.down.Store(true) // calls from now on go elsewhere
+		if c.line != nil {
+			c.line.down.Store(true) // calls from now on go elsewhere
 		}
 		c.Conn.Close() // wakes whoever reads or writes
 	}
@@ -126,9 +126,9 @@ func cut(dead []*conn) {
 // Read gives a *CutError once the connection was cut.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && c.sub != nil {
+	if err != nil && c.line != nil {
 		c.ended.Store(true)
-		c.sub.lost()
+		c.line.lost()
 	}
 	return n, c.explain(err)
 }

@@ -60,12 +60,15 @@
 // connected. It costs the worker nothing. When the connection in use ends, the
 // other one's connect(2) is all that is left to do, before gRPC even knows of the
 // end, and calls are written to it without waiting for the server's greeting, as
-// HTTP/2 allows. If the worker that accepts it dies before it has greeted, what
-// was sent has failed with UNAVAILABLE, since it may have been seen; else it is
-// dialled again, as above. It costs the client some 40 KiB and a descriptor. There
-// is none behind TLS, where the server speaks in the middle of the handshake, and
-// none for clients that have another load balancing policy in their service config
-// (RetryPolicy's has this one).
+// HTTP/2 allows; the server's limit of streams is not known to them yet. If the
+// worker that accepts it dies before it has greeted, what was sent has failed with
+// UNAVAILABLE, since it may have been seen; else it is dialled again, as above. So
+// has what was written if it cannot be connected. Meanwhile the channel stays
+// READY. It costs the client some 40 KiB and a descriptor. There is none behind
+// TLS, where the server speaks in the middle of the handshake, none for clients
+// that have another load balancing policy in their service config (RetryPolicy's
+// has this one), and with keepalive pings while there are no calls
+// (PermitWithoutStream) gRPC gives it up at each, for a second.
 //
 //	route.go         keys, process ids, routes
 //	index.go         the look-up

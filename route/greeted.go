@@ -34,18 +34,21 @@ func (t *Table) DialOption() grpc.DialOption {
 			if !ok {
 				return nil, fmt.Errorf("route: %s is nobody's address", address)
 			}
-			r := t.newReserve(i, address, sub)
+			r := t.newReserve(i, address, sub.dialled())
 			sub.reserve.Store(r)
 			return r, nil
 		}
 		raw, err := dial(ctx, address)
+		var l *line
+		if err == nil && ok && sub != nil {
+			l = sub.dialled()
+		} else if sub != nil {
+			sub.line.Store(nil)
+		}
 		if err != nil || !ok {
 			return raw, err
 		}
-		if sub != nil {
-			sub.down.Store(false)
-		}
-		return &greeted{table: t, identity: i, address: address, sub: sub, dialing: ctx, raw: raw, dials: 1}, nil
+		return &greeted{table: t, identity: i, address: address, line: l, dialing: ctx, raw: raw, dials: 1}, nil
 	})
 }
 
@@ -55,7 +58,7 @@ type greeted struct {
 	table    *Table
 	identity identity
 	address  string
-	sub      *subchannel     // nil where gRPC has another policy than ours
+	line     *line           // nil where gRPC has another policy than ours
 	dialing  context.Context // bounds the dials, as it did the first
 
 	born atomic.Pointer[conn] // set with the greeting
@@ -92,15 +95,19 @@ func (g *greeted) greet(raw net.Conn) {
 	if g.closed {
 		return
 	}
-	g.born.Store(g.table.born(&conn{Conn: raw, table: g.table, identity: g.identity, sub: g.sub, released: make(chan struct{})}))
-	if g.sub != nil {
-		g.sub.greeted(bytes.HasPrefix(g.sent, []byte(clientPreface)))
+	g.born.Store(g.table.born(&conn{Conn: raw, table: g.table, identity: g.identity, line: g.line, released: make(chan struct{})}))
+	if g.line != nil {
+		// Behind TLS the server does not speak first.
+		g.line.greeted(len(g.sent) == 0 || bytes.HasPrefix(g.sent, []byte(clientPreface)))
 	}
 	g.sent = nil
 }
 
 // unrepeatable has it not be replaced.
 func (g *greeted) unrepeatable() {
+	if g.born.Load() != nil {
+		return // it is not replaced any more
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lost = true

@@ -24,7 +24,8 @@ func TestWithoutAck(t *testing.T) {
 		{"all at once", []string{clientPreface + settings + ack + headers}, clientPreface + settings + headers, "1"},
 		{"the first one only", []string{clientPreface + settings, ack, ack}, clientPreface + settings + ack, "001"},
 		{"none", []string{clientPreface, settings + window}, clientPreface + settings + window, "00"},
-		{"part of a frame", []string{clientPreface, settings + ack[:5]}, clientPreface + settings + ack[:5], "00"},
+		{"part of a frame", []string{clientPreface, settings + ack[:5]}, clientPreface + settings + ack[:5], "01"},
+		{"something else before it", []string{clientPreface + settings, headers, ack}, clientPreface + settings + headers, "011"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var r reserve

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -36,11 +35,9 @@ func newSocket(address string) socket {
 	return s
 }
 
-// connect is called once at most, and close is not called after it.
-func (s *socket) connect(ctx context.Context) (net.Conn, error) {
-	if s.conn == nil {
-		return dial(ctx, s.address)
-	}
+// connect is called once at most, where conn is there, and close is not called
+// after it.
+func (s *socket) connect() (net.Conn, error) {
 	raw, err := s.conn.SyscallConn()
 	if err == nil {
 		if failed := raw.Control(func(fd uintptr) { err = unix.Connect(int(fd), s.peer) }); failed != nil {

@@ -213,8 +213,8 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 var floorKinds = []floor.Kind{floor.Fresh, floor.Held}
 
 // measureFloor adds n deaths to each floor of bare processes. Before every row
-// there are as many: they take a second, and the machine has faster and slower
-// minutes.
+// there are as many: they take a second, the machine has faster and slower
+// minutes, and so the floor is of the same as the rows.
 func (b *bench) measureFloor(ctx context.Context, load string) error {
 	for _, kind := range floorKinds {
 		if err := floor.Measure(ctx, kind, b.n, b.floors[load+string(kind)].Record); err != nil {

@@ -1,9 +1,12 @@
 package control
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,4 +203,30 @@ func TestNewConnRefusesOtherDescriptors(t *testing.T) {
 	defer f.Close()
 	_, err = NewConn(f)
 	require.ErrorContains(t, err, "SOCK_SEQPACKET")
+}
+
+// Nobody here is woken when the peer has read something, as a standby does with
+// its activation in the first millisecond of a failover.
+func TestOnlyWhatThereIsToReadWakes(t *testing.T) {
+	a, _ := pair(t)
+	var fd int
+	require.NoError(t, a.raw.Control(func(n uintptr) { fd = int(n) }))
+	infos, err := filepath.Glob("/proc/self/fdinfo/*")
+	require.NoError(t, err)
+	watchers := 0
+	for _, info := range infos {
+		b, err := os.ReadFile(info) // gone, if it is the search's own
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) { // proc(5): "tfd: 7 events: 2019 data: …"
+			var watched int
+			var events uint32
+			if n, _ := fmt.Sscanf(line, "tfd: %d events: %x", &watched, &events); n == 2 && watched == fd {
+				watchers++
+				require.Zero(t, events&unix.EPOLLOUT, "%s: %s", info, line)
+			}
+		}
+	}
+	require.Equal(t, 1, watchers)
 }
