@@ -39,16 +39,17 @@ func (t *Table) DialOption() grpc.DialOption {
 			return r, nil
 		}
 		raw, err := dial(ctx, address)
-		var l *line
-		if err == nil && ok && sub != nil {
-			l = sub.dialled()
-		} else if sub != nil {
-			sub.line.Store(nil)
+		if err != nil {
+			return nil, err
 		}
-		if err != nil || !ok {
-			return raw, err
+		g := &greeted{table: t, identity: i, address: address, dialing: ctx, raw: raw, dials: 1}
+		if sub != nil {
+			g.line = sub.dialled()
 		}
-		return &greeted{table: t, identity: i, address: address, line: l, dialing: ctx, raw: raw, dials: 1}, nil
+		if !ok { // not ours: the line never hears of anything
+			return raw, nil
+		}
+		return g, nil
 	})
 }
 

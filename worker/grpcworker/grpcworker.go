@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"understudy/worker"
 )
@@ -64,6 +66,7 @@ type server struct {
 	health  *health.Server
 	inside  *inside
 	client  *grpc.ClientConn
+	plain   bool // it speaks HTTP/2 with nothing around it
 }
 
 func newServer(o Options) (*server, error) {
@@ -125,10 +128,21 @@ func (s *server) rehearse(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		_ = askHealth(ctx, client)
+		if answered(askHealth(ctx, client)) {
+			s.plain = true
+		}
 		client.Close()
 	}
 	return nil
+}
+
+// answered reports whether the server heard a call, whatever it thought of it.
+func answered(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		return false // which gRPC itself may say
+	}
+	return true
 }
 
 // askHealth wants an answer of the health service, not a particular one: a
@@ -150,7 +164,11 @@ func (s *server) serve(ctx context.Context, a *worker.Assignment) error {
 		defer close(left)
 		s.leave(a.Grace())
 	})
-	err := s.grpc.Serve(a.Listener())
+	l := a.Listener()
+	if s.plain {
+		l = greeter{l}
+	}
+	err := s.grpc.Serve(l)
 	if unasked() {
 		return err
 	}
