@@ -57,7 +57,9 @@ func TestConnectionsAreGreetedAtOnce(t *testing.T) {
 	}
 
 	client, err := grpc.NewClient("passthrough:///greeter", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return net.Dial(l.Addr().Network(), l.Addr().String()) }))
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			return net.Dial(l.Addr().Network(), l.Addr().String())
+		}))
 	require.NoError(t, err)
 	defer client.Close()
 	for range 3 {
