@@ -210,7 +210,7 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 }
 
 // floorKinds are the floors of bare processes.
-var floorKinds = []floor.Kind{floor.Fresh, floor.Held}
+var floorKinds = []floor.Kind{floor.Fresh, floor.Held, floor.Ended}
 
 // measureFloor adds n deaths to each floor of bare processes. Before every row
 // there are as many: they take a second, the machine has faster and slower

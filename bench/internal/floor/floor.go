@@ -38,6 +38,9 @@ const (
 	// the kill until the kernel closes it, and connects then. It is what a
 	// client with one long-lived connection cannot do better.
 	Held Kind = "held"
+	// Ended: as Held, but only until the kernel has closed that connection: what
+	// such a client needs before it can do anything.
+	Ended Kind = "ended"
 )
 
 // Measure takes n kills, and gives each time from just before the kill to the

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestFloor(t *testing.T) {
-	for _, kind := range []floor.Kind{floor.Fresh, floor.Held} {
+	for _, kind := range []floor.Kind{floor.Fresh, floor.Held, floor.Ended} {
 		t.Run(string(kind), func(t *testing.T) {
 			h := hdrhistogram.New(1, int64(time.Minute), 3)
 			require.NoError(t, floor.Measure(t.Context(), kind, 50, func(d time.Duration) {

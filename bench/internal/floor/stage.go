@@ -57,7 +57,7 @@ func once(kind Kind) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.held = kind == Held
+	s.held = kind != Fresh
 	defer unix.Close(s.listener)
 	var forks []int
 	defer func() {
@@ -100,6 +100,9 @@ func once(kind Kind) (time.Duration, error) {
 		if n, err := read(held); n > 0 || errors.Is(err, unix.EAGAIN) {
 			return 0, fmt.Errorf("the dead process's connection is not closed: read %d, %v", n, err)
 		}
+	}
+	if kind == Ended {
+		return time.Since(start), nil
 	}
 	c, err := s.connect()
 	if err != nil {
