@@ -285,7 +285,6 @@ func (k *Keeper) Reconnect(engine Engine) []*Worker {
 			continue
 		}
 		k.introduce(w)
-		k.reaper.Unmute(w.Pid)                                     // the old one cannot tell of its death any more
 		if w.State == Standby || w.State == Warming && w.wasWarm { // asked already, by an engine that is gone too
 			k.move(w, Warming)
 			w.withdrawing = false

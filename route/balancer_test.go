@@ -165,7 +165,7 @@ func TestCallsGoThroughTheReserveAtOnce(t *testing.T) {
 	}()
 	kind, flags := next.frame()
 	require.EqualValues(t, headersFrame, kind, "flags %x", flags)
-	// Now the server says what it has to say, and hears one acknowledgement.
+	// Now the server says what it has to say.
 	e.serveOne(next.again(), 2)
 	require.EqualValues(t, 2, <-answered)
 	inReserve(t, table, 1)
