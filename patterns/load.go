@@ -63,15 +63,25 @@ func Discover(dir string) (good []*Manifest, bad []error) {
 
 func (m *Manifest) fields() strictyaml.Fields {
 	return strictyaml.Fields{
-		"name":        strictyaml.String(&m.Name),
-		"program":     strictyaml.String(&m.Program),
-		"args":        strictyaml.Strings(&m.Args),
-		"contract":    strictyaml.OneOf(&m.Contract, "sdk", "env"),
-		"isolation":   strictyaml.OneOf(&m.Isolation, "none", "namespace", "session"),
-		"listen":      strictyaml.OneOf(&m.Listen, "unix", "tcp"),
-		"environment": strictyaml.StringMap(&m.Environment, checkVariable),
-		"heir":        strictyaml.Bool(&m.Heir),
-		"adopt":       strictyaml.OneOf(&m.Adopt, leak.Never, leak.Report, leak.Remove),
+		"name":          strictyaml.String(&m.Name),
+		"program":       strictyaml.String(&m.Program),
+		"args":          strictyaml.Strings(&m.Args),
+		"contract":      strictyaml.OneOf(&m.Contract, "sdk", "env"),
+		"isolation":     strictyaml.OneOf(&m.Isolation, "none", "namespace", "session"),
+		"session_scope": strictyaml.OneOf(&m.SessionScope, ScopeSession, ScopeNamespaceSession),
+		"listen":        strictyaml.OneOf(&m.Listen, "unix", "tcp"),
+		"endpoint": strictyaml.Mapping(strictyaml.Fields{
+			"backlog": strictyaml.Int(&m.Endpoint.Backlog, 1, maxBacklog),
+			"mode":    strictyaml.Mode(&m.Endpoint.Mode),
+			"owner":   strictyaml.String(&m.Endpoint.Owner),
+			"group":   strictyaml.String(&m.Endpoint.Group),
+		}),
+		"on_failure":    strictyaml.OneOf(&m.OnFailure, OnFailureQueue, OnFailureRefuse),
+		"queue_timeout": strictyaml.Duration(&m.QueueTimeout, 0, maxQueueTimeout),
+		"oom_score_adj": strictyaml.Int(&m.OOMScoreAdj, -maxOOMScoreAdj, maxOOMScoreAdj),
+		"environment":   strictyaml.StringMap(&m.Environment, checkVariable),
+		"heir":          strictyaml.Bool(&m.Heir),
+		"adopt":         strictyaml.OneOf(&m.Adopt, leak.Never, leak.Report, leak.Remove),
 		"segments": strictyaml.List(&m.Segments, shmregistry.MaxSpecs, func(s *shmregistry.Spec) strictyaml.Fields {
 			return strictyaml.Fields{
 				"name":     strictyaml.String(&s.Name),
@@ -90,6 +100,7 @@ func (m *Manifest) fields() strictyaml.Fields {
 		"probe": strictyaml.Mapping(strictyaml.Fields{
 			"interval": strictyaml.Duration(&m.Probe.Interval, 0, maxProbe),
 			"timeout":  strictyaml.Duration(&m.Probe.Timeout, minProbe, maxProbe),
+			"failures": strictyaml.Int(&m.Probe.Failures, 1, maxFailures),
 		}),
 		"crash_budget": strictyaml.Mapping(strictyaml.Fields{
 			"max":    strictyaml.Int(&m.CrashBudget.Max, 0, maxCrashes),

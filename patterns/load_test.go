@@ -38,11 +38,12 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	dir := filepath.Dir(file)
 	require.Equal(t, &patterns.Manifest{
 		Name: "echo", Dir: dir, File: file, Program: filepath.Join(dir, "run"),
-		Contract: "sdk", Listen: "unix", Heir: true, Adopt: leak.Report,
+		Contract: "sdk", SessionScope: "session", Listen: "unix", Endpoint: patterns.Endpoint{Backlog: 4096, Mode: 0o600},
+		OnFailure: "queue", QueueTimeout: 30 * time.Second, Heir: true, Adopt: leak.Report,
 		Environment: map[string]string{}, Config: map[string]string{},
 		Spares:       patterns.Spares{Min: 1, Max: 2},
 		StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
-		Probe:       patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second},
+		Probe:       patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second, Failures: 2},
 		CrashBudget: patterns.CrashBudget{Max: 20, Window: 10 * time.Second},
 	}, m)
 }
@@ -64,7 +65,12 @@ config:
 spares: {min: 3}
 start_timeout: 1m30s
 grace_period: 0
-probe: {interval: 0, timeout: 10ms}
+probe: {interval: 0, timeout: 10ms, failures: 7}
+session_scope: namespace_session
+endpoint: {backlog: 7, mode: "0660", owner: root, group: "12"}
+on_failure: refuse
+queue_timeout: 1m
+oom_score_adj: -5
 crash_budget: {max: 0, window: 1m}
 heir: false
 `))
@@ -79,7 +85,12 @@ heir: false
 	require.Equal(t, 90*time.Second, m.StartTimeout)
 	require.False(t, m.Heir)
 	require.Zero(t, m.GracePeriod)
-	require.Equal(t, patterns.Probe{Interval: 0, Timeout: 10 * time.Millisecond}, m.Probe)
+	require.Equal(t, patterns.Probe{Interval: 0, Timeout: 10 * time.Millisecond, Failures: 7}, m.Probe)
+	require.Equal(t, patterns.ScopeNamespaceSession, m.SessionScope)
+	require.Equal(t, patterns.Endpoint{Backlog: 7, Mode: 0o660, Owner: "root", Group: "12"}, m.Endpoint)
+	require.Equal(t, patterns.OnFailureRefuse, m.OnFailure)
+	require.Equal(t, time.Minute, m.QueueTimeout)
+	require.Equal(t, -5, m.OOMScoreAdj)
 	require.Equal(t, patterns.CrashBudget{Max: 0, Window: time.Minute}, m.CrashBudget)
 }
 
@@ -96,7 +107,7 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 		{"upper-case name", "name: Echo\nprogram: ./run\n", `:1: name: "Echo" must be a lower-case letter, then up to 62 of a-z, 0-9, _ and -`},
 		{"name with a slash", "name: ../echo\nprogram: ./run\n", `:1: name: "../echo" must be a lower-case letter, then up to 62 of a-z, 0-9, _ and -`},
 		{"name is a number", "name: 5\nprogram: ./run\n", `:1: name: must be a string, not "5"`},
-		{"unknown field", head + "spare: 2\n", ":3: spare: unknown field; known are adopt, args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, segments, spares, start_timeout"},
+		{"unknown field", head + "spare: 2\n", ":3: spare: unknown field; known are adopt, args, config, contract, crash_budget, endpoint, environment, grace_period, heir, isolation, listen, name, on_failure, oom_score_adj, probe, program, queue_timeout, segments, session_scope, spares, start_timeout"},
 		{"segment without a size", head + "segments:\n  - {name: state, on_death: handover}\n", `:3: segments: bad segment "state": a size of 0 bytes, expected 1 or more`},
 		{"segment of a negative size", head + "segments: [{name: state, size: -1KiB, on_death: handover}]\n", `:3: segments: bad segment "state": a size of -1024 bytes, expected 1 or more`},
 		{"segment beyond all bounds", head + "segments: [{name: state, size: 99999999999GiB, on_death: handover}]\n", `:3: segments.[0].size: "99999999999GiB" is not a size such as 64MiB`},
@@ -145,13 +156,13 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 		{"spares max below default min", head + "spares: {max: 0}\n", ":3: spares: max 0 is less than min 1"},
 		{"duration without unit", head + "start_timeout: 10\n", `:3: start_timeout: "10" has no unit; write a duration such as 10s`},
 		{"duration a word", head + "start_timeout: soon\n", `:3: start_timeout: "soon" is not a duration such as 10s`},
-		{"duration out of range", head + "start_timeout: 1ms\n", ":3: start_timeout: 1ms is not between 10ms and 10m0s"},
+		{"duration out of range", head + "start_timeout: 1ms\n", ":3: start_timeout: 1ms is not between 10ms and 24h0m0s"},
 		{"duration negative", head + "grace_period: -1s\n", ":3: grace_period: -1s is not between 0s and 10m0s"},
 		{"probe timeout zero", head + "probe: {timeout: 0}\n", ":3: probe.timeout: 0s is not between 10ms and 1h0m0s"},
 		{"probe too often", head + "probe: {interval: 1us}\n", ":3: probe.interval: 1µs is not 0 and less than 10ms"},
 		{"crash budget", head + "crash_budget: {max: -5}\n", ":3: crash_budget.max: -5 is not between 0 and 10000"},
 		{"long value", head + "listen: " + strings.Repeat("x", 300) + "\n", `:3: listen: "` + strings.Repeat("x", 64) + `" (300 bytes) is none of unix, tcp`},
-		{"strange field name", head + "\"a\\nb\": 1\n", `:3: "a\nb": unknown field; known are adopt, args, config, contract, crash_budget, environment, grace_period, heir, isolation, listen, name, probe, program, segments, spares, start_timeout`},
+		{"strange field name", head + "\"a\\nb\": 1\n", `:3: "a\nb": unknown field; known are adopt, args, config, contract, crash_budget, endpoint, environment, grace_period, heir, isolation, listen, name, on_failure, oom_score_adj, probe, program, queue_timeout, segments, session_scope, spares, start_timeout`},
 		{"mapping as a field name", head + "{a: b}: 1\n", ":3: a field name must be a plain word"},
 		{"too large", "# " + strings.Repeat("x", 256<<10), ": is larger than 262144 bytes"},
 	}

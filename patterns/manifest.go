@@ -31,8 +31,22 @@ type Manifest struct {
 	// Isolation is "none", "namespace" or "session"; "" leaves it to the
 	// supervisor's configuration.
 	Isolation string
+	// SessionScope says what a session's binding belongs to at level session:
+	// ScopeSession, where all namespaces that use a session's name share it, or
+	// ScopeNamespaceSession.
+	SessionScope string
 	// Listen is the kind of endpoint that bindings get: "unix" or "tcp".
-	Listen      string
+	Listen   string
+	Endpoint Endpoint
+	// OnFailure is what becomes of clients while a binding has no worker and
+	// starts fail: OnFailureQueue or OnFailureRefuse.
+	OnFailure string
+	// QueueTimeout is how long OnFailureQueue lets them wait before they are
+	// refused.
+	QueueTimeout time.Duration
+	// OOMScoreAdj is what the workers get (proc_pid_oom_score_adj(5)), whatever
+	// the supervisor has.
+	OOMScoreAdj int
 	Environment map[string]string
 	// Config is given to every worker; a launch may overlay it.
 	Config map[string]string
@@ -61,12 +75,35 @@ type Spares struct {
 	Max int
 }
 
+// The values of Manifest.SessionScope and Manifest.OnFailure.
+const (
+	ScopeSession          = "session"
+	ScopeNamespaceSession = "namespace_session"
+
+	OnFailureQueue  = "queue"
+	OnFailureRefuse = "refuse"
+)
+
+// Endpoint is what the listening socket of a binding is like.
+type Endpoint struct {
+	// Backlog is how many connections may wait to be accepted; the kernel allows
+	// no more than net.core.somaxconn.
+	Backlog int
+	// Mode is the permission bits of a unix socket; Owner and Group are whom it
+	// belongs to, by name or number, "" for the supervisor's own.
+	Mode         uint32
+	Owner, Group string
+}
+
 // Probe is how workers are asked for a sign of life.
 type Probe struct {
 	// Interval is the time between probes; 0 turns them off.
 	Interval time.Duration
 	// Timeout is how long a worker may take to answer before it counts as hung.
 	Timeout time.Duration
+	// Failures is how many probes in a row must fail or go unanswered before
+	// the worker is replaced.
+	Failures int
 }
 
 // CrashBudget is how often the worker of one binding may die before the
@@ -81,7 +118,11 @@ type CrashBudget struct {
 func defaults() *Manifest {
 	return &Manifest{
 		Contract:     "sdk",
+		SessionScope: ScopeSession,
 		Listen:       "unix",
+		Endpoint:     Endpoint{Backlog: defaultBacklog, Mode: 0o600},
+		OnFailure:    OnFailureQueue,
+		QueueTimeout: 30 * time.Second,
 		Heir:         true,
 		Adopt:        leak.Report,
 		Environment:  map[string]string{},
@@ -89,7 +130,7 @@ func defaults() *Manifest {
 		Spares:       Spares{Min: 1, Max: maxUnset},
 		StartTimeout: 10 * time.Second,
 		GracePeriod:  5 * time.Second,
-		Probe:        Probe{Interval: time.Second, Timeout: 2 * time.Second},
+		Probe:        Probe{Interval: time.Second, Timeout: 2 * time.Second, Failures: 2},
 		CrashBudget:  CrashBudget{Max: 20, Window: 10 * time.Second},
 	}
 }
@@ -100,10 +141,15 @@ const (
 	maxUnset        = -1
 	maxSpares       = 1000
 	minStartTimeout = 10 * time.Millisecond
-	maxStartTimeout = 10 * time.Minute
+	maxStartTimeout = 24 * time.Hour // a large model may take half an hour to load
 	maxGracePeriod  = 10 * time.Minute
 	minProbe        = 10 * time.Millisecond // a shorter one would be load, not a check
 	maxProbe        = time.Hour
+	maxFailures     = 100
+	maxQueueTimeout = 24 * time.Hour
+	defaultBacklog  = 4096 // net.core.somaxconn since Linux 5.4
+	maxBacklog      = 1 << 20
+	maxOOMScoreAdj  = 1000
 	maxCrashes      = 10_000
 	minCrashWindow  = 100 * time.Millisecond
 	maxCrashWindow  = 24 * time.Hour

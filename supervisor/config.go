@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"understudy/internal/pace"
 	"understudy/isolation"
 	"understudy/sentinel"
 	"understudy/shmregistry"
@@ -16,8 +17,10 @@ import (
 
 // Config is what a supervisor is told once. Start from DefaultConfig.
 type Config struct {
-	// GRPCPort is the TCP port of the API on 127.0.0.1; 0 takes a free one.
+	// GRPCPort is the TCP port of the API on 127.0.0.1; 0 takes a free one, -1,
+	// the default, turns it off: the unix socket is always there.
 	GRPCPort int
+	API      API
 	// PatternsDir holds a folder with a manifest for each pattern.
 	PatternsDir string
 	// DefaultIsolation counts where neither launch nor manifest names a level.
@@ -29,6 +32,11 @@ type Config struct {
 	// StateDir holds what must outlive a reboot. Absolute.
 	StateDir       string
 	ProcessManager ProcessManager
+	Limits         Limits
+	// Pace turns off what keeps the first milliseconds after a death clear.
+	Pace pace.Switches
+	// Cgroups: each worker gets a cgroup of its own where that is permitted.
+	Cgroups bool
 	// Segments bounds the shared memory of bindings; 0 takes the default.
 	Segments shmregistry.Limits
 	Sentinel Sentinel
@@ -42,6 +50,29 @@ type Config struct {
 	SentinelExe string
 }
 
+// API says who may call the API beside root and the supervisor's own user, whom
+// the kernel names for each connection.
+type API struct {
+	// Group is a group, by name or number, whose members may; "" for none.
+	Group string
+	// Mode is the permission bits of the unix socket.
+	Mode uint32
+}
+
+// Limits bounds what callers can make the supervisor hold. Beyond a limit they
+// get ResourceExhausted. 0 means no limit.
+type Limits struct {
+	// Bindings in all, and of one namespace.
+	Bindings             int
+	BindingsPerNamespace int
+	// Workers is how many processes there may be, standbys included.
+	Workers int
+	// Watchers of routes and events, in all.
+	Watchers int
+	// WaitingLaunches is how many launches may wait for a worker at once.
+	WaitingLaunches int
+}
+
 // ProcessManager bounds the starting of workers and the checks on them.
 type ProcessManager struct {
 	// ResyncInterval is the time between reconcile passes.
@@ -49,6 +80,9 @@ type ProcessManager struct {
 	BackoffPeriod  BackoffPeriod
 	// MaxConcurrentStarts is how many workers may be starting at once.
 	MaxConcurrentStarts int
+	// StopTimeout bounds the supervisor's own stop, whatever the grace periods
+	// of workers and launches are.
+	StopTimeout time.Duration
 }
 
 // BackoffPeriod bounds the wait after a failed start: Min after the first, up
@@ -69,7 +103,7 @@ type Sentinel struct {
 
 // Bounds and defaults of the configuration.
 const (
-	DefaultGRPCPort    = 8982
+	DefaultGRPCPort    = -1
 	DefaultMetricsPort = 9982
 	DefaultHealthPort  = 9983
 
@@ -81,6 +115,8 @@ const (
 	backoffSpread = 64
 	backoffLid    = 5 * time.Minute
 	maxStarts     = 1000
+	maxLimit      = 1 << 20
+	minStop       = 100 * time.Millisecond
 
 	// socketPathSize is the room in sockaddr_un (unix(7)) without the NUL.
 	socketPathSize = 107
@@ -102,7 +138,12 @@ func DefaultConfig() Config {
 			ResyncInterval:      30 * time.Second,
 			BackoffPeriod:       BackoffPeriod{Min: 100 * time.Millisecond, Max: 30 * time.Second},
 			MaxConcurrentStarts: 4,
+			StopTimeout:         30 * time.Second,
 		},
+		API: API{Mode: 0o600},
+		Limits: Limits{Bindings: 10_000, BindingsPerNamespace: 2_000, Workers: 20_000, Watchers: 1024,
+			WaitingLaunches: 10_000},
+		Cgroups:     true,
 		Sentinel:    Sentinel{Realtime: true, Source: "auto"},
 		MetricsPort: DefaultMetricsPort,
 		HealthPort:  DefaultHealthPort,
@@ -148,7 +189,7 @@ func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
 func (c Config) Validate() error {
 	pm := c.ProcessManager
 	for _, err := range []error{
-		checkPort("grpc_port", c.GRPCPort, 0),
+		checkPort("grpc_port", c.GRPCPort, -1),
 		checkPath("patterns_dir", c.PatternsDir),
 		checkLevel(c.DefaultIsolation),
 		checkRuntimeDir(c.RuntimeDir),
@@ -157,6 +198,12 @@ func (c Config) Validate() error {
 		checkPeriod("process_manager.backoff_period.min", pm.BackoffPeriod.Min, minWait, maxWait),
 		checkPeriod("process_manager.backoff_period.max", pm.BackoffPeriod.Max, pm.BackoffPeriod.Min, maxWait),
 		checkStarts(pm.MaxConcurrentStarts),
+		checkPeriod("process_manager.stop_timeout", pm.StopTimeout, minStop, maxWait),
+		checkLimit("limits.bindings", c.Limits.Bindings),
+		checkLimit("limits.bindings_per_namespace", c.Limits.BindingsPerNamespace),
+		checkLimit("limits.workers", c.Limits.Workers),
+		checkLimit("limits.watchers", c.Limits.Watchers),
+		checkLimit("limits.waiting_launches", c.Limits.WaitingLaunches),
 		checkSize("segments.per_segment", c.Segments.Segment),
 		checkSize("segments.per_binding", c.Segments.Binding),
 		checkSize("segments.total", c.Segments.Total),
@@ -244,6 +291,13 @@ func checkPeriod(field string, d, low, high time.Duration) error {
 func checkSize(field string, bytes int64) error {
 	if bytes < 0 {
 		return wrong(field, "%d bytes is less than 0", bytes)
+	}
+	return nil
+}
+
+func checkLimit(field string, n int) error {
+	if n < 0 || n > maxLimit {
+		return wrong(field, "%d is not between 0 and %d", n, maxLimit)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"understudy/internal/pace"
 	"understudy/internal/strictyaml"
 	"understudy/isolation"
 )
@@ -16,7 +17,8 @@ import (
 // LoadConfig reads a configuration file over the defaults:
 //
 //	launcher:
-//	  grpc_port: 8982
+//	  grpc_port: -1                      # no TCP; 0 takes a free port
+//	  api: {group: "", mode: "0600"}     # of the unix socket
 //	  patterns_dir: patterns
 //	  default_isolation: namespace       # none, namespace or session
 //	  runtime_dir: /run/understudy
@@ -25,6 +27,10 @@ import (
 //	    resync_interval: 30s
 //	    backoff_period: {min: 100ms, max: 30s}   # or the minimum alone
 //	    max_concurrent_starts: 4
+//	    stop_timeout: 30s
+//	  limits: {bindings: 10000, bindings_per_namespace: 2000, workers: 20000, watchers: 1024, waiting_launches: 10000}
+//	  pace: {report_delay: true}         # docs/PACE.md has every switch
+//	  cgroups: true
 //	  segments: {per_segment: 1GiB, per_binding: 4GiB, total: 8GiB}
 //	  sentinel: {realtime: true, source: auto}
 //	  metrics: {port: 9982}
@@ -67,7 +73,7 @@ func LoadConfig(file string) (Config, error) {
 func (c *Config) launcherFields() strictyaml.Fields {
 	pm := &c.ProcessManager
 	return strictyaml.Fields{
-		"grpc_port":         portField(&c.GRPCPort),
+		"grpc_port":         intField(&c.GRPCPort),
 		"patterns_dir":      strictyaml.String(&c.PatternsDir),
 		"default_isolation": levelField(&c.DefaultIsolation),
 		"runtime_dir":       strictyaml.String(&c.RuntimeDir),
@@ -76,7 +82,21 @@ func (c *Config) launcherFields() strictyaml.Fields {
 			"resync_interval":       durationField(&pm.ResyncInterval),
 			"backoff_period":        backoffField(&pm.BackoffPeriod),
 			"max_concurrent_starts": strictyaml.Int(&pm.MaxConcurrentStarts, 1, maxStarts),
+			"stop_timeout":          durationField(&pm.StopTimeout),
 		}),
+		"api": strictyaml.Mapping(strictyaml.Fields{
+			"group": strictyaml.String(&c.API.Group),
+			"mode":  strictyaml.Mode(&c.API.Mode),
+		}),
+		"limits": strictyaml.Mapping(strictyaml.Fields{
+			"bindings":               intField(&c.Limits.Bindings),
+			"bindings_per_namespace": intField(&c.Limits.BindingsPerNamespace),
+			"workers":                intField(&c.Limits.Workers),
+			"watchers":               intField(&c.Limits.Watchers),
+			"waiting_launches":       intField(&c.Limits.WaitingLaunches),
+		}),
+		"pace":    paceField(&c.Pace),
+		"cgroups": strictyaml.Bool(&c.Cgroups),
 		"segments": strictyaml.Mapping(strictyaml.Fields{
 			"per_segment": strictyaml.Bytes(&c.Segments.Segment),
 			"per_binding": strictyaml.Bytes(&c.Segments.Binding),
@@ -92,15 +112,39 @@ func (c *Config) sharedFields() strictyaml.Fields {
 			"realtime": strictyaml.Bool(&c.Sentinel.Realtime),
 			"source":   strictyaml.String(&c.Sentinel.Source),
 		}),
-		"metrics": strictyaml.Mapping(strictyaml.Fields{"port": portField(&c.MetricsPort)}),
-		"health":  strictyaml.Mapping(strictyaml.Fields{"port": portField(&c.HealthPort)}),
+		"metrics": strictyaml.Mapping(strictyaml.Fields{"port": intField(&c.MetricsPort)}),
+		"health":  strictyaml.Mapping(strictyaml.Fields{"port": intField(&c.HealthPort)}),
 	}
 }
 
 // What a field may be is Validate's business, for flags and files alike; these
 // only look at its type.
 
-func portField(to *int) strictyaml.Setter { return strictyaml.Int(to, math.MinInt, math.MaxInt) }
+func intField(to *int) strictyaml.Setter { return strictyaml.Int(to, math.MinInt, math.MaxInt) }
+
+// paceField reads the switches: what is not named is on.
+func paceField(to *pace.Switches) strictyaml.Setter {
+	return func(n *yaml.Node) error {
+		on := map[string]*bool{}
+		fields := strictyaml.Fields{}
+		for _, name := range pace.All() {
+			v := true
+			on[name], fields[name] = &v, strictyaml.Bool(&v)
+		}
+		if err := strictyaml.Mapping(fields)(n); err != nil {
+			return err
+		}
+		var off []string
+		for name, v := range on {
+			if !*v {
+				off = append(off, name)
+			}
+		}
+		var err error
+		*to, err = pace.Off(off...)
+		return err
+	}
+}
 
 func durationField(to *time.Duration) strictyaml.Setter {
 	return strictyaml.Duration(to, math.MinInt64, math.MaxInt64)

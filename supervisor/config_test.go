@@ -37,7 +37,7 @@ func TestLoadConfigKeepsDefaults(t *testing.T) {
 	var err error
 	want.PatternsDir, err = filepath.Abs("patterns")
 	require.NoError(t, err)
-	for _, text := range []string{"", "launcher:\n  grpc_port: 8982\n", "launcher: {}\n"} {
+	for _, text := range []string{"", "launcher:\n  grpc_port: -1\n", "launcher: {}\n"} {
 		got, err := supervisor.LoadConfig(configFile(t, text))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
@@ -91,12 +91,12 @@ func TestLoadConfigNamesFileLineAndField(t *testing.T) {
 	long := "/" + strings.Repeat("x", supervisor.MaxRuntimeDir)
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown root", "lancher: {}\n", ":1: lancher: unknown field; known are health, launcher, metrics, sentinel"},
-		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are default_isolation, grpc_port, health, metrics, patterns_dir, process_manager, runtime_dir, segments, sentinel, state_dir"},
-		{"unknown field below", "launcher:\n  process_manager:\n    resync: 1s\n", ":3: launcher.process_manager.resync: unknown field; known are backoff_period, max_concurrent_starts, resync_interval"},
+		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are api, cgroups, default_isolation, grpc_port, health, limits, metrics, pace, patterns_dir, process_manager, runtime_dir, segments, sentinel, state_dir"},
+		{"unknown field below", "launcher:\n  process_manager:\n    resync: 1s\n", ":3: launcher.process_manager.resync: unknown field; known are backoff_period, max_concurrent_starts, resync_interval, stop_timeout"},
 		{"wrong type", "launcher:\n  grpc_port: here\n", `:2: launcher.grpc_port: must be a whole number, not "here"`},
 		{"port quoted", "launcher:\n  grpc_port: \"80\"\n", `:2: launcher.grpc_port: must be a whole number, not "80"`},
-		{"port too high", "launcher:\n  grpc_port: 65536\n", ":2: launcher.grpc_port: 65536 is not between 0 and 65535"},
-		{"grpc cannot be off", "launcher:\n  grpc_port: -1\n", ":2: launcher.grpc_port: -1 is not between 0 and 65535"},
+		{"port too high", "launcher:\n  grpc_port: 65536\n", ":2: launcher.grpc_port: 65536 is not between -1 and 65535"},
+		{"port too low", "launcher:\n  grpc_port: -2\n", ":2: launcher.grpc_port: -2 is not between -1 and 65535"},
 		{"metrics port", "metrics:\n  port: -2\n", ":2: metrics.port: -2 is not between -1 and 65535"},
 		{"metrics port in launcher", "launcher:\n  metrics:\n    port: -2\n", ":3: launcher.metrics.port: -2 is not between -1 and 65535"},
 		{"given twice", "metrics: {port: 1}\nlauncher:\n  metrics: {port: 2}\n", ":1: metrics: is given beside launcher and in it"},

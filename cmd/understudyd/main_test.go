@@ -202,7 +202,7 @@ func TestWhatIsNotUnderstoodIsOneLineAndCode2(t *testing.T) {
 	}{
 		{[]string{"--config", configured(t, dir, "launcher:\n  grpc_port: x\n")}, dir + `/config.yaml:2: launcher.grpc_port: must be a whole number, not "x"`},
 		{[]string{"--config", dir + "/none.yaml"}, "open " + dir + "/none.yaml: no such file or directory"},
-		{[]string{"--grpc-port", "70000"}, "grpc_port: 70000 is not between 0 and 65535"},
+		{[]string{"--grpc-port", "70000"}, "grpc_port: 70000 is not between -1 and 65535"},
 		{[]string{"--grpc-port", "x"}, `invalid argument "x" for "--grpc-port" flag`},
 		{[]string{"--default-isolation", "tenant"}, `"tenant" is none of none, namespace, session`},
 		{[]string{"--backoff-period", "1s..1ms"}, "process_manager.backoff_period.max: 1ms is not between 1s and 1h0m0s"},

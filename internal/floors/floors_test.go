@@ -18,7 +18,9 @@ const module = "understudy/"
 // module; one that ends in "/" stands also for all below it. The lowest match
 // counts.
 var floors = [][]string{
-	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/floors"},
+	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/floors",
+		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/text", "internal/pace",
+		"internal/fault", "internal/cgroup"},
 	{"sentinel/", "shmregistry/", "internal/control"},
 	{"takeover/", "patterns", "worker/", "route/"},
 	{"pool/"},

@@ -291,3 +291,19 @@ func show(name string) string {
 	}
 	return name
 }
+
+// Mode reads permission bits as chmod(1) takes them, such as "0660".
+func Mode(to *uint32) Setter {
+	return func(n *yaml.Node) error {
+		n = follow(n)
+		if n.Kind != yaml.ScalarNode {
+			return wrongType(n, "an octal mode")
+		}
+		mode, err := strconv.ParseUint(n.Value, 8, 32)
+		if err != nil || mode > 0o777 {
+			return fmt.Errorf("%s is no octal mode between 0 and 0777", show(n.Value))
+		}
+		*to = uint32(mode)
+		return nil
+	}
+}

@@ -88,6 +88,8 @@ const (
 	RouteReason_ROUTE_REASON_TERMINATE   RouteReason = 3
 	// The binding failed: no worker could be started.
 	RouteReason_ROUTE_REASON_FAILED RouteReason = 4
+	// A planned change of the worker: the old one is well and drains.
+	RouteReason_ROUTE_REASON_HANDOVER RouteReason = 5
 )
 
 // Enum value maps for RouteReason.
@@ -98,6 +100,7 @@ var (
 		2: "ROUTE_REASON_FAILOVER",
 		3: "ROUTE_REASON_TERMINATE",
 		4: "ROUTE_REASON_FAILED",
+		5: "ROUTE_REASON_HANDOVER",
 	}
 	RouteReason_value = map[string]int32{
 		"ROUTE_REASON_UNSPECIFIED": 0,
@@ -105,6 +108,7 @@ var (
 		"ROUTE_REASON_FAILOVER":    2,
 		"ROUTE_REASON_TERMINATE":   3,
 		"ROUTE_REASON_FAILED":      4,
+		"ROUTE_REASON_HANDOVER":    5,
 	}
 )
 
@@ -748,8 +752,11 @@ func (x *Pool) GetBackoffMs() int64 {
 }
 
 type GetBindingRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ProcessId     string                 `protobuf:"bytes,1,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ProcessId string                 `protobuf:"bytes,1,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// Show the values of config. PermissionDenied unless the caller launched the
+	// binding, is root, or is the supervisor's own user.
+	ShowConfig    bool `protobuf:"varint,2,opt,name=show_config,json=showConfig,proto3" json:"show_config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,8 +798,17 @@ func (x *GetBindingRequest) GetProcessId() string {
 	return ""
 }
 
+func (x *GetBindingRequest) GetShowConfig() bool {
+	if x != nil {
+		return x.ShowConfig
+	}
+	return false
+}
+
 type ListBindingsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in GetBindingRequest; values that the caller may not see stay hidden.
+	ShowConfig    bool `protobuf:"varint,1,opt,name=show_config,json=showConfig,proto3" json:"show_config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -825,6 +841,13 @@ func (x *ListBindingsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListBindingsRequest.ProtoReflect.Descriptor instead.
 func (*ListBindingsRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListBindingsRequest) GetShowConfig() bool {
+	if x != nil {
+		return x.ShowConfig
+	}
+	return false
 }
 
 type ListBindingsResponse struct {
@@ -889,15 +912,28 @@ type Binding struct {
 	RestartCount int32                  `protobuf:"varint,12,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
 	ErrorCount   int32                  `protobuf:"varint,13,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
 	LastError    string                 `protobuf:"bytes,14,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
-	Config       map[string]string      `protobuf:"bytes,15,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Without show_config every value is empty.
+	Config map[string]string `protobuf:"bytes,15,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Its shared-memory segments and their bytes of data.
 	Segments     int32  `protobuf:"varint,16,opt,name=segments,proto3" json:"segments,omitempty"`
 	SegmentBytes uint64 `protobuf:"varint,17,opt,name=segment_bytes,json=segmentBytes,proto3" json:"segment_bytes,omitempty"`
 	// Shared memory that its active worker made by itself, in objects and bytes.
-	OwnObjects    int32  `protobuf:"varint,18,opt,name=own_objects,json=ownObjects,proto3" json:"own_objects,omitempty"`
-	OwnBytes      uint64 `protobuf:"varint,19,opt,name=own_bytes,json=ownBytes,proto3" json:"own_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OwnObjects int32  `protobuf:"varint,18,opt,name=own_objects,json=ownObjects,proto3" json:"own_objects,omitempty"`
+	OwnBytes   uint64 `protobuf:"varint,19,opt,name=own_bytes,json=ownBytes,proto3" json:"own_bytes,omitempty"`
+	// A warm standby could take over at this moment.
+	Standby bool `protobuf:"varint,20,opt,name=standby,proto3" json:"standby,omitempty"`
+	// The values of config are not shown.
+	ConfigHidden bool `protobuf:"varint,21,opt,name=config_hidden,json=configHidden,proto3" json:"config_hidden,omitempty"`
+	// The user who launched it, as the API's socket knew it.
+	LaunchedByUid int64 `protobuf:"varint,22,opt,name=launched_by_uid,json=launchedByUid,proto3" json:"launched_by_uid,omitempty"`
+	// What an operator should know, such as two namespaces in one session.
+	Notes []string `protobuf:"bytes,23,rep,name=notes,proto3" json:"notes,omitempty"`
+	// How often the endpoint had to be made again, and how many connections were
+	// seen waiting in its queue when it was last looked at.
+	EndpointRepairs   int32 `protobuf:"varint,24,opt,name=endpoint_repairs,json=endpointRepairs,proto3" json:"endpoint_repairs,omitempty"`
+	QueuedConnections int32 `protobuf:"varint,25,opt,name=queued_connections,json=queuedConnections,proto3" json:"queued_connections,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Binding) Reset() {
@@ -1059,6 +1095,48 @@ func (x *Binding) GetOwnObjects() int32 {
 func (x *Binding) GetOwnBytes() uint64 {
 	if x != nil {
 		return x.OwnBytes
+	}
+	return 0
+}
+
+func (x *Binding) GetStandby() bool {
+	if x != nil {
+		return x.Standby
+	}
+	return false
+}
+
+func (x *Binding) GetConfigHidden() bool {
+	if x != nil {
+		return x.ConfigHidden
+	}
+	return false
+}
+
+func (x *Binding) GetLaunchedByUid() int64 {
+	if x != nil {
+		return x.LaunchedByUid
+	}
+	return 0
+}
+
+func (x *Binding) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *Binding) GetEndpointRepairs() int32 {
+	if x != nil {
+		return x.EndpointRepairs
+	}
+	return 0
+}
+
+func (x *Binding) GetQueuedConnections() int32 {
+	if x != nil {
+		return x.QueuedConnections
 	}
 	return 0
 }
@@ -1510,8 +1588,15 @@ type SupervisorStatus struct {
 	Standbys int32      `protobuf:"varint,7,opt,name=standbys,proto3" json:"standbys,omitempty"`
 	// Differences that the reconcile pass found and repaired since the start.
 	ReconcileRepairs uint64 `protobuf:"varint,8,opt,name=reconcile_repairs,json=reconcileRepairs,proto3" json:"reconcile_repairs,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The version control's name of the source that was built, with "+dirty"
+	// where it was changed.
+	Revision string `protobuf:"bytes,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What is bounded, how much of it is used, and how much was refused.
+	Limits []*Limit `protobuf:"bytes,10,rep,name=limits,proto3" json:"limits,omitempty"`
+	// What an operator should look at.
+	Warnings      []string `protobuf:"bytes,11,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SupervisorStatus) Reset() {
@@ -1600,6 +1685,98 @@ func (x *SupervisorStatus) GetReconcileRepairs() uint64 {
 	return 0
 }
 
+func (x *SupervisorStatus) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *SupervisorStatus) GetLimits() []*Limit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *SupervisorStatus) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// Limit is one bound of the supervisor's.
+type Limit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "bindings", "workers", "watchers", "file descriptors", ...
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Used int64  `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	// 0 means no bound.
+	Max           int64  `protobuf:"varint,3,opt,name=max,proto3" json:"max,omitempty"`
+	Refused       uint64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limit) Reset() {
+	*x = Limit{}
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limit) ProtoMessage() {}
+
+func (x *Limit) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limit.ProtoReflect.Descriptor instead.
+func (*Limit) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Limit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Limit) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Limit) GetMax() int64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *Limit) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
 // Feature is one probed kernel feature.
 type Feature struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1617,7 +1794,7 @@ type Feature struct {
 
 func (x *Feature) Reset() {
 	*x = Feature{}
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[21]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1806,7 @@ func (x *Feature) String() string {
 func (*Feature) ProtoMessage() {}
 
 func (x *Feature) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_v1_supervisor_proto_msgTypes[21]
+	mi := &file_understudy_v1_supervisor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1819,7 @@ func (x *Feature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feature.ProtoReflect.Descriptor instead.
 func (*Feature) Descriptor() ([]byte, []int) {
-	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{21}
+	return file_understudy_v1_supervisor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Feature) GetName() string {
@@ -1736,13 +1913,17 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"last_error\x18\n" +
 	" \x01(\tR\tlastError\x12\x1d\n" +
 	"\n" +
-	"backoff_ms\x18\v \x01(\x03R\tbackoffMs\"2\n" +
+	"backoff_ms\x18\v \x01(\x03R\tbackoffMs\"S\n" +
 	"\x11GetBindingRequest\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x01 \x01(\tR\tprocessId\"\x15\n" +
-	"\x13ListBindingsRequest\"J\n" +
+	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x1f\n" +
+	"\vshow_config\x18\x02 \x01(\bR\n" +
+	"showConfig\"6\n" +
+	"\x13ListBindingsRequest\x12\x1f\n" +
+	"\vshow_config\x18\x01 \x01(\bR\n" +
+	"showConfig\"J\n" +
 	"\x14ListBindingsResponse\x122\n" +
-	"\bbindings\x18\x01 \x03(\v2\x16.understudy.v1.BindingR\bbindings\"\xbd\x05\n" +
+	"\bbindings\x18\x01 \x03(\v2\x16.understudy.v1.BindingR\bbindings\"\x94\a\n" +
 	"\aBinding\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x18\n" +
@@ -1767,7 +1948,13 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"\rsegment_bytes\x18\x11 \x01(\x04R\fsegmentBytes\x12\x1f\n" +
 	"\vown_objects\x18\x12 \x01(\x05R\n" +
 	"ownObjects\x12\x1b\n" +
-	"\town_bytes\x18\x13 \x01(\x04R\bownBytes\x1a9\n" +
+	"\town_bytes\x18\x13 \x01(\x04R\bownBytes\x12\x18\n" +
+	"\astandby\x18\x14 \x01(\bR\astandby\x12#\n" +
+	"\rconfig_hidden\x18\x15 \x01(\bR\fconfigHidden\x12&\n" +
+	"\x0flaunched_by_uid\x18\x16 \x01(\x03R\rlaunchedByUid\x12\x14\n" +
+	"\x05notes\x18\x17 \x03(\tR\x05notes\x12)\n" +
+	"\x10endpoint_repairs\x18\x18 \x01(\x05R\x0fendpointRepairs\x12-\n" +
+	"\x12queued_connections\x18\x19 \x01(\x05R\x11queuedConnections\x1a9\n" +
 	"\vConfigEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"L\n" +
@@ -1799,7 +1986,7 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"\achanged\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x12\x14\n" +
 	"\x05state\x18\n" +
 	" \x01(\tR\x05state\"\x12\n" +
-	"\x10GetStatusRequest\"\x98\x02\n" +
+	"\x10GetStatusRequest\"\xfe\x02\n" +
 	"\x10SupervisorStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12%\n" +
@@ -1808,7 +1995,16 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"\bbindings\x18\x05 \x01(\x05R\bbindings\x12\x18\n" +
 	"\aworkers\x18\x06 \x01(\x05R\aworkers\x12\x1a\n" +
 	"\bstandbys\x18\a \x01(\x05R\bstandbys\x12+\n" +
-	"\x11reconcile_repairs\x18\b \x01(\x04R\x10reconcileRepairs\"Z\n" +
+	"\x11reconcile_repairs\x18\b \x01(\x04R\x10reconcileRepairs\x12\x1a\n" +
+	"\brevision\x18\t \x01(\tR\brevision\x12,\n" +
+	"\x06limits\x18\n" +
+	" \x03(\v2\x14.understudy.v1.LimitR\x06limits\x12\x1a\n" +
+	"\bwarnings\x18\v \x03(\tR\bwarnings\"[\n" +
+	"\x05Limit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x10\n" +
+	"\x03max\x18\x03 \x01(\x03R\x03max\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\x04R\arefused\"Z\n" +
 	"\aFeature\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n" +
 	"\x06in_use\x18\x02 \x01(\tR\x05inUse\x12\x12\n" +
@@ -1819,13 +2015,14 @@ const file_understudy_v1_supervisor_proto_rawDesc = "" +
 	"\x17ROUTE_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ROUTE_STATE_ACTIVE\x10\x01\x12\x17\n" +
 	"\x13ROUTE_STATE_WAITING\x10\x02\x12\x14\n" +
-	"\x10ROUTE_STATE_GONE\x10\x03*\x94\x01\n" +
+	"\x10ROUTE_STATE_GONE\x10\x03*\xaf\x01\n" +
 	"\vRouteReason\x12\x1c\n" +
 	"\x18ROUTE_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ROUTE_REASON_LAUNCH\x10\x01\x12\x19\n" +
 	"\x15ROUTE_REASON_FAILOVER\x10\x02\x12\x1a\n" +
 	"\x16ROUTE_REASON_TERMINATE\x10\x03\x12\x17\n" +
-	"\x13ROUTE_REASON_FAILED\x10\x042\xf5\x05\n" +
+	"\x13ROUTE_REASON_FAILED\x10\x04\x12\x19\n" +
+	"\x15ROUTE_REASON_HANDOVER\x10\x052\xf5\x05\n" +
 	"\n" +
 	"Supervisor\x12O\n" +
 	"\vWatchRoutes\x12!.understudy.v1.WatchRoutesRequest\x1a\x1b.understudy.v1.RoutesUpdate0\x01\x12H\n" +
@@ -1852,7 +2049,7 @@ func file_understudy_v1_supervisor_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_v1_supervisor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_understudy_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_understudy_v1_supervisor_proto_goTypes = []any{
 	(RouteState)(0),               // 0: understudy.v1.RouteState
 	(RouteReason)(0),              // 1: understudy.v1.RouteReason
@@ -1877,53 +2074,55 @@ var file_understudy_v1_supervisor_proto_goTypes = []any{
 	(*SegmentInfo)(nil),           // 20: understudy.v1.SegmentInfo
 	(*GetStatusRequest)(nil),      // 21: understudy.v1.GetStatusRequest
 	(*SupervisorStatus)(nil),      // 22: understudy.v1.SupervisorStatus
-	(*Feature)(nil),               // 23: understudy.v1.Feature
-	nil,                           // 24: understudy.v1.Event.FactsEntry
-	nil,                           // 25: understudy.v1.Binding.ConfigEntry
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*Key)(nil),                   // 27: understudy.v1.Key
+	(*Limit)(nil),                 // 23: understudy.v1.Limit
+	(*Feature)(nil),               // 24: understudy.v1.Feature
+	nil,                           // 25: understudy.v1.Event.FactsEntry
+	nil,                           // 26: understudy.v1.Binding.ConfigEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*Key)(nil),                   // 28: understudy.v1.Key
 }
 var file_understudy_v1_supervisor_proto_depIdxs = []int32{
 	4,  // 0: understudy.v1.RoutesUpdate.routes:type_name -> understudy.v1.Route
 	0,  // 1: understudy.v1.Route.state:type_name -> understudy.v1.RouteState
 	1,  // 2: understudy.v1.Route.reason:type_name -> understudy.v1.RouteReason
-	26, // 3: understudy.v1.Route.published:type_name -> google.protobuf.Timestamp
-	26, // 4: understudy.v1.Event.time:type_name -> google.protobuf.Timestamp
-	24, // 5: understudy.v1.Event.facts:type_name -> understudy.v1.Event.FactsEntry
+	27, // 3: understudy.v1.Route.published:type_name -> google.protobuf.Timestamp
+	27, // 4: understudy.v1.Event.time:type_name -> google.protobuf.Timestamp
+	25, // 5: understudy.v1.Event.facts:type_name -> understudy.v1.Event.FactsEntry
 	9,  // 6: understudy.v1.ListPoolsResponse.pools:type_name -> understudy.v1.Pool
 	13, // 7: understudy.v1.ListBindingsResponse.bindings:type_name -> understudy.v1.Binding
-	27, // 8: understudy.v1.Binding.key:type_name -> understudy.v1.Key
-	26, // 9: understudy.v1.Binding.created:type_name -> google.protobuf.Timestamp
-	26, // 10: understudy.v1.Binding.activated:type_name -> google.protobuf.Timestamp
-	25, // 11: understudy.v1.Binding.config:type_name -> understudy.v1.Binding.ConfigEntry
+	28, // 8: understudy.v1.Binding.key:type_name -> understudy.v1.Key
+	27, // 9: understudy.v1.Binding.created:type_name -> google.protobuf.Timestamp
+	27, // 10: understudy.v1.Binding.activated:type_name -> google.protobuf.Timestamp
+	26, // 11: understudy.v1.Binding.config:type_name -> understudy.v1.Binding.ConfigEntry
 	20, // 12: understudy.v1.ListSegmentsResponse.segments:type_name -> understudy.v1.SegmentInfo
 	20, // 13: understudy.v1.SweepSegmentsResponse.segments:type_name -> understudy.v1.SegmentInfo
-	26, // 14: understudy.v1.SegmentInfo.created:type_name -> google.protobuf.Timestamp
-	26, // 15: understudy.v1.SegmentInfo.changed:type_name -> google.protobuf.Timestamp
-	23, // 16: understudy.v1.SupervisorStatus.features:type_name -> understudy.v1.Feature
-	2,  // 17: understudy.v1.Supervisor.WatchRoutes:input_type -> understudy.v1.WatchRoutesRequest
-	5,  // 18: understudy.v1.Supervisor.WatchEvents:input_type -> understudy.v1.WatchEventsRequest
-	7,  // 19: understudy.v1.Supervisor.ListPools:input_type -> understudy.v1.ListPoolsRequest
-	10, // 20: understudy.v1.Supervisor.GetBinding:input_type -> understudy.v1.GetBindingRequest
-	11, // 21: understudy.v1.Supervisor.ListBindings:input_type -> understudy.v1.ListBindingsRequest
-	14, // 22: understudy.v1.Supervisor.SignalWorker:input_type -> understudy.v1.SignalWorkerRequest
-	16, // 23: understudy.v1.Supervisor.ListSegments:input_type -> understudy.v1.ListSegmentsRequest
-	18, // 24: understudy.v1.Supervisor.SweepSegments:input_type -> understudy.v1.SweepSegmentsRequest
-	21, // 25: understudy.v1.Supervisor.GetStatus:input_type -> understudy.v1.GetStatusRequest
-	3,  // 26: understudy.v1.Supervisor.WatchRoutes:output_type -> understudy.v1.RoutesUpdate
-	6,  // 27: understudy.v1.Supervisor.WatchEvents:output_type -> understudy.v1.Event
-	8,  // 28: understudy.v1.Supervisor.ListPools:output_type -> understudy.v1.ListPoolsResponse
-	13, // 29: understudy.v1.Supervisor.GetBinding:output_type -> understudy.v1.Binding
-	12, // 30: understudy.v1.Supervisor.ListBindings:output_type -> understudy.v1.ListBindingsResponse
-	15, // 31: understudy.v1.Supervisor.SignalWorker:output_type -> understudy.v1.SignalWorkerResponse
-	17, // 32: understudy.v1.Supervisor.ListSegments:output_type -> understudy.v1.ListSegmentsResponse
-	19, // 33: understudy.v1.Supervisor.SweepSegments:output_type -> understudy.v1.SweepSegmentsResponse
-	22, // 34: understudy.v1.Supervisor.GetStatus:output_type -> understudy.v1.SupervisorStatus
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	27, // 14: understudy.v1.SegmentInfo.created:type_name -> google.protobuf.Timestamp
+	27, // 15: understudy.v1.SegmentInfo.changed:type_name -> google.protobuf.Timestamp
+	24, // 16: understudy.v1.SupervisorStatus.features:type_name -> understudy.v1.Feature
+	23, // 17: understudy.v1.SupervisorStatus.limits:type_name -> understudy.v1.Limit
+	2,  // 18: understudy.v1.Supervisor.WatchRoutes:input_type -> understudy.v1.WatchRoutesRequest
+	5,  // 19: understudy.v1.Supervisor.WatchEvents:input_type -> understudy.v1.WatchEventsRequest
+	7,  // 20: understudy.v1.Supervisor.ListPools:input_type -> understudy.v1.ListPoolsRequest
+	10, // 21: understudy.v1.Supervisor.GetBinding:input_type -> understudy.v1.GetBindingRequest
+	11, // 22: understudy.v1.Supervisor.ListBindings:input_type -> understudy.v1.ListBindingsRequest
+	14, // 23: understudy.v1.Supervisor.SignalWorker:input_type -> understudy.v1.SignalWorkerRequest
+	16, // 24: understudy.v1.Supervisor.ListSegments:input_type -> understudy.v1.ListSegmentsRequest
+	18, // 25: understudy.v1.Supervisor.SweepSegments:input_type -> understudy.v1.SweepSegmentsRequest
+	21, // 26: understudy.v1.Supervisor.GetStatus:input_type -> understudy.v1.GetStatusRequest
+	3,  // 27: understudy.v1.Supervisor.WatchRoutes:output_type -> understudy.v1.RoutesUpdate
+	6,  // 28: understudy.v1.Supervisor.WatchEvents:output_type -> understudy.v1.Event
+	8,  // 29: understudy.v1.Supervisor.ListPools:output_type -> understudy.v1.ListPoolsResponse
+	13, // 30: understudy.v1.Supervisor.GetBinding:output_type -> understudy.v1.Binding
+	12, // 31: understudy.v1.Supervisor.ListBindings:output_type -> understudy.v1.ListBindingsResponse
+	15, // 32: understudy.v1.Supervisor.SignalWorker:output_type -> understudy.v1.SignalWorkerResponse
+	17, // 33: understudy.v1.Supervisor.ListSegments:output_type -> understudy.v1.ListSegmentsResponse
+	19, // 34: understudy.v1.Supervisor.SweepSegments:output_type -> understudy.v1.SweepSegmentsResponse
+	22, // 35: understudy.v1.Supervisor.GetStatus:output_type -> understudy.v1.SupervisorStatus
+	27, // [27:36] is the sub-list for method output_type
+	18, // [18:27] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_understudy_v1_supervisor_proto_init() }
@@ -1938,7 +2137,7 @@ func file_understudy_v1_supervisor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_v1_supervisor_proto_rawDesc), len(file_understudy_v1_supervisor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,7 +36,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Supervisor is served beside prism.launcher.PatternLauncher, on the same port.
+// Supervisor is served beside prism.launcher.PatternLauncher, at the same
+// address. Calls of users who may not make them get PermissionDenied; launches
+// and watchers beyond a limit get ResourceExhausted.
 type SupervisorClient interface {
 	// WatchRoutes streams the full state first (one message with full set),
 	// then each change. A slow reader gets the newest state of each route, not
@@ -185,7 +187,9 @@ func (c *supervisorClient) GetStatus(ctx context.Context, in *GetStatusRequest, 
 // All implementations must embed UnimplementedSupervisorServer
 // for forward compatibility.
 //
-// Supervisor is served beside prism.launcher.PatternLauncher, on the same port.
+// Supervisor is served beside prism.launcher.PatternLauncher, at the same
+// address. Calls of users who may not make them get PermissionDenied; launches
+// and watchers beyond a limit get ResourceExhausted.
 type SupervisorServer interface {
 	// WatchRoutes streams the full state first (one message with full set),
 	// then each change. A slow reader gets the newest state of each route, not

@@ -151,6 +151,7 @@ type FromWorker struct {
 	//	*FromWorker_ProbeResult
 	//	*FromWorker_Drained
 	//	*FromWorker_Fatal
+	//	*FromWorker_Draining
 	Message       isFromWorker_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -238,6 +239,15 @@ func (x *FromWorker) GetFatal() *Fatal {
 	return nil
 }
 
+func (x *FromWorker) GetDraining() *Draining {
+	if x != nil {
+		if x, ok := x.Message.(*FromWorker_Draining); ok {
+			return x.Draining
+		}
+	}
+	return nil
+}
+
 type isFromWorker_Message interface {
 	isFromWorker_Message()
 }
@@ -262,6 +272,10 @@ type FromWorker_Fatal struct {
 	Fatal *Fatal `protobuf:"bytes,5,opt,name=fatal,proto3,oneof"`
 }
 
+type FromWorker_Draining struct {
+	Draining *Draining `protobuf:"bytes,6,opt,name=draining,proto3,oneof"`
+}
+
 func (*FromWorker_Ready) isFromWorker_Message() {}
 
 func (*FromWorker_Active) isFromWorker_Message() {}
@@ -271,6 +285,8 @@ func (*FromWorker_ProbeResult) isFromWorker_Message() {}
 func (*FromWorker_Drained) isFromWorker_Message() {}
 
 func (*FromWorker_Fatal) isFromWorker_Message() {}
+
+func (*FromWorker_Draining) isFromWorker_Message() {}
 
 // Key is what a binding isolates, as far as its level looks at it.
 type Key struct {
@@ -351,9 +367,11 @@ type Activate struct {
 	Epoch     uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Key       *Key                   `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	// The manifest's config overlaid with the launch request's.
-	Config        map[string]string `protobuf:"bytes,5,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Listeners     []*Listener       `protobuf:"bytes,6,rep,name=listeners,proto3" json:"listeners,omitempty"`
-	Segments      []*Segment        `protobuf:"bytes,7,rep,name=segments,proto3" json:"segments,omitempty"`
+	Config    map[string]string `protobuf:"bytes,5,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Listeners []*Listener       `protobuf:"bytes,6,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Segments  []*Segment        `protobuf:"bytes,7,rep,name=segments,proto3" json:"segments,omitempty"`
+	// True where this worker takes the place of another: its clients wait.
+	Takeover      bool `protobuf:"varint,8,opt,name=takeover,proto3" json:"takeover,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +455,13 @@ func (x *Activate) GetSegments() []*Segment {
 	return nil
 }
 
+func (x *Activate) GetTakeover() bool {
+	if x != nil {
+		return x.Takeover
+	}
+	return false
+}
+
 // Listener describes one listening socket that is passed along.
 type Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -502,9 +527,11 @@ func (x *Listener) GetAddress() string {
 
 // Segment describes one shared-memory object that is passed along.
 type Segment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Size  uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Where other programs can open it; empty where it has no name.
+	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -551,6 +578,13 @@ func (x *Segment) GetSize() uint64 {
 		return x.Size
 	}
 	return 0
+}
+
+func (x *Segment) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
 }
 
 // Probe asks the worker for a sign of life, and for its canary where the
@@ -868,6 +902,54 @@ func (x *ProbeResult) GetEpoch() uint64 {
 	return 0
 }
 
+// Draining says that the active worker was asked to stop by somebody else, or
+// wants to: the supervisor activates its successor and then answers with drain.
+// Until then, or for a second, the worker goes on accepting.
+type Draining struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, for people, such as "SIGTERM".
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Draining) Reset() {
+	*x = Draining{}
+	mi := &file_understudy_v1_worker_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Draining) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Draining) ProtoMessage() {}
+
+func (x *Draining) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_v1_worker_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Draining.ProtoReflect.Descriptor instead.
+func (*Draining) Descriptor() ([]byte, []int) {
+	return file_understudy_v1_worker_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Draining) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Drained says that nothing is in flight any more.
 type Drained struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -877,7 +959,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_understudy_v1_worker_proto_msgTypes[12]
+	mi := &file_understudy_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +971,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_v1_worker_proto_msgTypes[12]
+	mi := &file_understudy_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +984,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_understudy_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_understudy_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 // Fatal says why the worker is about to exit.
@@ -915,7 +997,7 @@ type Fatal struct {
 
 func (x *Fatal) Reset() {
 	*x = Fatal{}
-	mi := &file_understudy_v1_worker_proto_msgTypes[13]
+	mi := &file_understudy_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1009,7 @@ func (x *Fatal) String() string {
 func (*Fatal) ProtoMessage() {}
 
 func (x *Fatal) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_v1_worker_proto_msgTypes[13]
+	mi := &file_understudy_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1022,7 @@ func (x *Fatal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fatal.ProtoReflect.Descriptor instead.
 func (*Fatal) Descriptor() ([]byte, []int) {
-	return file_understudy_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_understudy_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Fatal) GetError() string {
@@ -960,20 +1042,21 @@ const file_understudy_v1_worker_proto_rawDesc = "" +
 	"\x05probe\x18\x02 \x01(\v2\x14.understudy.v1.ProbeH\x00R\x05probe\x12,\n" +
 	"\x05drain\x18\x03 \x01(\v2\x14.understudy.v1.DrainH\x00R\x05drain\x12/\n" +
 	"\x06retire\x18\x04 \x01(\v2\x15.understudy.v1.RetireH\x00R\x06retireB\t\n" +
-	"\amessage\"\x99\x02\n" +
+	"\amessage\"\xd0\x02\n" +
 	"\n" +
 	"FromWorker\x12,\n" +
 	"\x05ready\x18\x01 \x01(\v2\x14.understudy.v1.ReadyH\x00R\x05ready\x12/\n" +
 	"\x06active\x18\x02 \x01(\v2\x15.understudy.v1.ActiveH\x00R\x06active\x12?\n" +
 	"\fprobe_result\x18\x03 \x01(\v2\x1a.understudy.v1.ProbeResultH\x00R\vprobeResult\x122\n" +
 	"\adrained\x18\x04 \x01(\v2\x16.understudy.v1.DrainedH\x00R\adrained\x12,\n" +
-	"\x05fatal\x18\x05 \x01(\v2\x14.understudy.v1.FatalH\x00R\x05fatalB\t\n" +
+	"\x05fatal\x18\x05 \x01(\v2\x14.understudy.v1.FatalH\x00R\x05fatal\x125\n" +
+	"\bdraining\x18\x06 \x01(\v2\x17.understudy.v1.DrainingH\x00R\bdrainingB\t\n" +
 	"\amessage\"k\n" +
 	"\x03Key\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
 	"\asession\x18\x03 \x01(\tR\asession\x12\x14\n" +
-	"\x05level\x18\x04 \x01(\tR\x05level\"\xe2\x02\n" +
+	"\x05level\x18\x04 \x01(\tR\x05level\"\xfe\x02\n" +
 	"\bActivate\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x18\n" +
@@ -982,17 +1065,19 @@ const file_understudy_v1_worker_proto_rawDesc = "" +
 	"\x03key\x18\x04 \x01(\v2\x12.understudy.v1.KeyR\x03key\x12;\n" +
 	"\x06config\x18\x05 \x03(\v2#.understudy.v1.Activate.ConfigEntryR\x06config\x125\n" +
 	"\tlisteners\x18\x06 \x03(\v2\x17.understudy.v1.ListenerR\tlisteners\x122\n" +
-	"\bsegments\x18\a \x03(\v2\x16.understudy.v1.SegmentR\bsegments\x1a9\n" +
+	"\bsegments\x18\a \x03(\v2\x16.understudy.v1.SegmentR\bsegments\x12\x1a\n" +
+	"\btakeover\x18\b \x01(\bR\btakeover\x1a9\n" +
 	"\vConfigEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +
 	"\bListener\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"1\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"E\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x04R\x04size\"\x17\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\"\x17\n" +
 	"\x05Probe\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\"\n" +
 	"\x05Drain\x12\x19\n" +
@@ -1011,7 +1096,9 @@ const file_understudy_v1_worker_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x04 \x01(\tR\tprocessId\x12\x14\n" +
-	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"\t\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\"\"\n" +
+	"\bDraining\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\t\n" +
 	"\aDrained\"\x1d\n" +
 	"\x05Fatal\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05errorB-Z+understudy/proto/understudy/v1;understudyv1b\x06proto3"
@@ -1028,7 +1115,7 @@ func file_understudy_v1_worker_proto_rawDescGZIP() []byte {
 	return file_understudy_v1_worker_proto_rawDescData
 }
 
-var file_understudy_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_understudy_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_understudy_v1_worker_proto_goTypes = []any{
 	(*ToWorker)(nil),    // 0: understudy.v1.ToWorker
 	(*FromWorker)(nil),  // 1: understudy.v1.FromWorker
@@ -1042,9 +1129,10 @@ var file_understudy_v1_worker_proto_goTypes = []any{
 	(*Ready)(nil),       // 9: understudy.v1.Ready
 	(*Active)(nil),      // 10: understudy.v1.Active
 	(*ProbeResult)(nil), // 11: understudy.v1.ProbeResult
-	(*Drained)(nil),     // 12: understudy.v1.Drained
-	(*Fatal)(nil),       // 13: understudy.v1.Fatal
-	nil,                 // 14: understudy.v1.Activate.ConfigEntry
+	(*Draining)(nil),    // 12: understudy.v1.Draining
+	(*Drained)(nil),     // 13: understudy.v1.Drained
+	(*Fatal)(nil),       // 14: understudy.v1.Fatal
+	nil,                 // 15: understudy.v1.Activate.ConfigEntry
 }
 var file_understudy_v1_worker_proto_depIdxs = []int32{
 	3,  // 0: understudy.v1.ToWorker.activate:type_name -> understudy.v1.Activate
@@ -1054,17 +1142,18 @@ var file_understudy_v1_worker_proto_depIdxs = []int32{
 	9,  // 4: understudy.v1.FromWorker.ready:type_name -> understudy.v1.Ready
 	10, // 5: understudy.v1.FromWorker.active:type_name -> understudy.v1.Active
 	11, // 6: understudy.v1.FromWorker.probe_result:type_name -> understudy.v1.ProbeResult
-	12, // 7: understudy.v1.FromWorker.drained:type_name -> understudy.v1.Drained
-	13, // 8: understudy.v1.FromWorker.fatal:type_name -> understudy.v1.Fatal
-	2,  // 9: understudy.v1.Activate.key:type_name -> understudy.v1.Key
-	14, // 10: understudy.v1.Activate.config:type_name -> understudy.v1.Activate.ConfigEntry
-	4,  // 11: understudy.v1.Activate.listeners:type_name -> understudy.v1.Listener
-	5,  // 12: understudy.v1.Activate.segments:type_name -> understudy.v1.Segment
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 7: understudy.v1.FromWorker.drained:type_name -> understudy.v1.Drained
+	14, // 8: understudy.v1.FromWorker.fatal:type_name -> understudy.v1.Fatal
+	12, // 9: understudy.v1.FromWorker.draining:type_name -> understudy.v1.Draining
+	2,  // 10: understudy.v1.Activate.key:type_name -> understudy.v1.Key
+	15, // 11: understudy.v1.Activate.config:type_name -> understudy.v1.Activate.ConfigEntry
+	4,  // 12: understudy.v1.Activate.listeners:type_name -> understudy.v1.Listener
+	5,  // 13: understudy.v1.Activate.segments:type_name -> understudy.v1.Segment
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_understudy_v1_worker_proto_init() }
@@ -1084,6 +1173,7 @@ func file_understudy_v1_worker_proto_init() {
 		(*FromWorker_ProbeResult)(nil),
 		(*FromWorker_Drained)(nil),
 		(*FromWorker_Fatal)(nil),
+		(*FromWorker_Draining)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1091,7 +1181,7 @@ func file_understudy_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_v1_worker_proto_rawDesc), len(file_understudy_v1_worker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,8 @@
+package procfs
+
+import "time"
+
+const (
+	testTimeout = 10 * time.Second
+	testTick    = time.Millisecond
+)

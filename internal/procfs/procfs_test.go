@@ -1,0 +1,44 @@
+package procfs
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestStatOfThisProcess(t *testing.T) {
+	s, err := ReadStat(os.Getpid())
+	require.NoError(t, err)
+	require.Equal(t, os.Getppid(), s.Parent)
+	require.NotZero(t, s.Start)
+	require.True(t, Alive(os.Getpid(), s.Start))
+	require.False(t, Alive(os.Getpid(), s.Start+1), "another process of that pid")
+}
+
+func TestZombieIsNotAlive(t *testing.T) {
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	s, err := ReadStat(cmd.Process.Pid)
+	require.NoError(t, err)
+	require.True(t, Alive(cmd.Process.Pid, s.Start))
+	in.Close()
+	_, _ = out.Read(make([]byte, 1)) // it has closed its output, and so is about to end
+	require.Eventually(t, func() bool { return !Alive(cmd.Process.Pid, s.Start) }, testTimeout, testTick)
+	_ = cmd.Wait()
+	_, err = ReadStat(cmd.Process.Pid)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestNameMayHoldAnything(t *testing.T) {
+	s, err := parseStat(7, []byte("7 (a) S 1 (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 2 3"))
+	require.NoError(t, err)
+	require.Equal(t, Stat{State: 'S', Parent: 1, Group: 7, Session: 7, Start: 4711}, s)
+	_, err = parseStat(7, []byte("7 (a) S 1"))
+	require.ErrorContains(t, err, "/proc/7/stat")
+}
