@@ -1,15 +1,19 @@
 package supervisor_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"understudy/internal/pace"
 	"understudy/isolation"
+	"understudy/shmregistry"
 	"understudy/supervisor"
 )
 
@@ -45,10 +49,24 @@ func TestLoadConfigKeepsDefaults(t *testing.T) {
 }
 
 func TestLoadConfigReadsEverything(t *testing.T) {
+	slow, err := pace.Off(pace.Demote)
+	require.NoError(t, err)
+	want := supervisor.Config{
+		GRPCPort: 0, API: supervisor.API{Group: "staff", Mode: 0o660},
+		PatternsDir: "/p", DefaultIsolation: isolation.LevelSession, RuntimeDir: "/r", StateDir: "/s",
+		ProcessManager: supervisor.ProcessManager{ResyncInterval: time.Minute,
+			BackoffPeriod: supervisor.BackoffPeriod{Min: time.Second, Max: 2 * time.Second}, MaxConcurrentStarts: 9,
+			StopTimeout: 10 * time.Second},
+		Limits: supervisor.Limits{Bindings: 1, BindingsPerNamespace: 2, Workers: 3, Watchers: 4, WaitingLaunches: 5},
+		Pace:   slow, Cgroups: false,
+		Segments: shmregistry.Limits{Segment: 1 << 20, Binding: 2 << 20, Total: 3 << 20},
+		Sentinel: supervisor.Sentinel{Source: "pidfd"}, MetricsPort: -1, HealthPort: 77,
+	}
 	for _, others := range []string{"", "  "} { // beside launcher, and in it
 		c, err := supervisor.LoadConfig(configFile(t, `
 launcher:
   grpc_port: 0
+  api: {group: staff, mode: "0660"}
   patterns_dir: /p
   default_isolation: session
   runtime_dir: /r
@@ -57,17 +75,37 @@ launcher:
     resync_interval: 1m
     backoff_period: {min: 1s, max: 2s}
     max_concurrent_starts: 9
+    stop_timeout: 10s
+  limits: {bindings: 1, bindings_per_namespace: 2, workers: 3, watchers: 4, waiting_launches: 5}
+  pace: {`+pace.Demote+`: false}
+  cgroups: false
+  segments: {per_segment: 1MiB, per_binding: 2MiB, total: 3MiB}
 `+others+`sentinel: {realtime: false, source: pidfd}
 `+others+`metrics: {port: -1}
 `+others+`health: {port: 77}
 `))
 		require.NoError(t, err)
-		require.Equal(t, supervisor.Config{
-			PatternsDir: "/p", DefaultIsolation: isolation.LevelSession, RuntimeDir: "/r", StateDir: "/s",
-			ProcessManager: supervisor.ProcessManager{ResyncInterval: time.Minute,
-				BackoffPeriod: supervisor.BackoffPeriod{Min: time.Second, Max: 2 * time.Second}, MaxConcurrentStarts: 9},
-			Sentinel: supervisor.Sentinel{Source: "pidfd"}, MetricsPort: -1, HealthPort: 77,
-		}, c)
+		require.Equal(t, want, c)
+		// A field that this test forgets would pass with its default on both
+		// sides: each must differ from the default.
+		requireEachDiffers(t, "", reflect.ValueOf(supervisor.DefaultConfig()), reflect.ValueOf(c))
+	}
+}
+
+// notInTheFile are the fields that no file sets.
+var notInTheFile = map[string]bool{".SentinelExe": true}
+
+// requireEachDiffers compares two configurations field by field.
+func requireEachDiffers(t *testing.T, path string, a, b reflect.Value) {
+	t.Helper()
+	if a.Kind() == reflect.Struct && a.NumField() > 0 && a.Type().Field(0).IsExported() {
+		for i := range a.NumField() {
+			requireEachDiffers(t, path+"."+a.Type().Field(i).Name, a.Field(i), b.Field(i))
+		}
+		return
+	}
+	if !notInTheFile[path] {
+		require.NotEqual(t, fmt.Sprint(a), fmt.Sprint(b), "%s is not set by the file of this test", path)
 	}
 }
 

@@ -117,8 +117,8 @@ type load struct {
 	once    sync.Once
 }
 
-// pace keeps the clients from taking the machine from whom they test.
-const pace = 3 * time.Millisecond
+// clientPause keeps the clients from taking the machine from whom they test.
+const clientPause = 3 * time.Millisecond
 
 func startLoad(t *testing.T, tenants []*tenant) *load {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -129,7 +129,7 @@ func startLoad(t *testing.T, tenants []*tenant) *load {
 			l.clients.Go(func() {
 				conn := tn.connect()
 				defer func() { conn.Close() }()
-				ticker := time.NewTicker(pace)
+				ticker := time.NewTicker(clientPause)
 				defer ticker.Stop()
 				for ctx.Err() == nil {
 					if name == "fresh" {
