@@ -26,7 +26,7 @@ func (m *Manager) apply(e *entry, in input) {
 	}
 	if e.phase.waiting != wasWaiting {
 		e.waiting = time.Now()
-		m.keeper.Demand(e.Pattern, m.waitingFor(e.Pattern))
+		m.keeper.Demand(e.pool(), m.waitingFor(e.Pattern))
 	}
 }
 
@@ -62,7 +62,7 @@ func (m *Manager) do(e *entry, o output) {
 			silent := &pool.StartError{Pattern: e.Pattern, Worker: w.Name, Step: pool.StepActivate,
 				Err: fmt.Errorf("does not serve %s within %v", e.ProcessID, e.manifest.StartTimeout)}
 			e.failure = silent
-			m.keeper.Fail(w, silent.Step, silent.Err)
+			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseNotServing, Err: silent.Err})
 		}
 	case outDrain:
 		if w := m.keeper.Worker(o.worker); w != nil {
@@ -128,7 +128,7 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		return
 	}
 	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch,
-		Pool: m.keeper.PoolOf(e.Pattern), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
+		Pool: m.keeper.PoolOf(e.pool()), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
 }
 
 func (m *Manager) publish(e *entry, reason Reason) {
@@ -176,7 +176,7 @@ func (m *Manager) resolve(e *entry, err error) {
 func (m *Manager) broken(e *entry) {
 	if e.failure == nil {
 		e.failure = fmt.Errorf("%s: no worker within %v", e.ProcessID, e.manifest.StartTimeout)
-		if last := m.keeper.LastFailure(e.Pattern); last != nil {
+		if last := m.keeper.LastFailure(e.pool()); last != nil {
 			e.failure = fmt.Errorf("%w; the last start failed: %w", e.failure, last)
 		}
 	}
@@ -237,7 +237,7 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 		m.keeper.Withdrawn(ev.Worker, ev.OK)
 	case takeover.Lost:
 		if w := m.keeper.Worker(ev.Worker); w != nil {
-			m.keeper.Fail(w, pool.StepActivate, errLost)
+			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseLost, Err: errLost})
 		}
 	case takeover.Notice:
 		if w := m.keeper.Worker(ev.Worker); w != nil {
@@ -254,7 +254,7 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 		if e != nil {
 			m.handleBinding(e, ev)
 		} else if w := m.keeper.Worker(ev.Worker); ev.Kind == takeover.Activated && w != nil {
-			m.keeper.Fail(w, pool.StepActivate, errEnded)
+			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseConflict, Err: errEnded})
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 		// Said again by a reconcile pass; or by an engine that did not know of
 		// its predecessor's last activation.
 		if w := m.keeper.Worker(ev.Worker); w != nil && ev.Worker != e.phase.worker && w.ProcessID == "" {
-			m.keeper.Fail(w, pool.StepActivate, errTwice)
+			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseConflict, Err: errTwice})
 		}
 		return
 	}
@@ -132,7 +132,7 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 	e := m.bindings[processID]
 	if e == nil {
 		if _, unsure := m.unsure[w.ID]; unsure {
-			m.keeper.Fail(w, pool.StepActivate, errEnded)
+			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseConflict, Err: errEnded})
 		}
 		return
 	}
@@ -148,7 +148,7 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 		m.serving(e, in)
 	}
 	if unsure && e.phase.worker != w.ID {
-		m.keeper.Fail(w, pool.StepActivate, errTwice)
+		m.keeper.Fail(w, pool.Cause{Kind: pool.CauseConflict, Err: errTwice})
 	}
 	m.settle(w)
 }
@@ -161,9 +161,12 @@ func (m *Manager) serving(e *entry, in input) {
 	}
 }
 
+// workerDraining hears that an active worker wants to stop.
+func (m *Manager) workerDraining(*pool.Worker, string) {}
+
 func (m *Manager) workerReady(w *pool.Worker) { m.settle(w) }
 
-func (m *Manager) workerExited(w *pool.Worker, cause string) {
+func (m *Manager) workerExited(w *pool.Worker, cause pool.Cause) {
 	if e := m.bindings[w.ProcessID]; e != nil {
 		if e.phase.state != Draining {
 			e.LastError = fmt.Sprintf("worker %s (pid %d): %s", w.Name, w.Pid, cause)
@@ -176,10 +179,10 @@ func (m *Manager) workerExited(w *pool.Worker, cause string) {
 
 // startFailed gives the error to the launch that has waited longest for a
 // worker of the pattern. Failovers go on trying until their deadline.
-func (m *Manager) startFailed(pattern string, err *pool.StartError) {
+func (m *Manager) startFailed(key pool.PoolKey, err *pool.StartError) {
 	var oldest *entry
 	for _, e := range m.bindings {
-		if e.Pattern != pattern || !e.phase.waiting {
+		if e.pool() != key || !e.phase.waiting {
 			continue
 		}
 		e.failure = err

@@ -82,6 +82,9 @@ type entry struct {
 	early    input     // a worker's word that it serves, come before the engine's
 }
 
+// pool is the key of the pool that the binding's workers come from.
+func (e *entry) pool() pool.PoolKey { return pool.PoolKey(e.Pattern) }
+
 // endedEpochs remembers the last epoch of bindings that ended: a binding made
 // anew goes on from there, so that an epoch never goes back.
 type endedEpochs struct {
@@ -109,6 +112,7 @@ func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine 
 	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,
+		Draining:    m.workerDraining,
 		Exited:      m.workerExited,
 		StartFailed: m.startFailed,
 		Event:       cfg.Event,
@@ -297,7 +301,7 @@ func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
 	if m.closing {
 		return "", ErrClosed
 	}
-	manifest := m.keeper.Manifest(r.Pattern)
+	manifest := m.keeper.Manifest(pool.PoolKey(r.Pattern))
 	if manifest == nil {
 		return "", fmt.Errorf("%w %s", ErrUnknownPattern, quote(r.Pattern))
 	}

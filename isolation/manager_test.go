@@ -122,7 +122,7 @@ func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
 	}()
 	require.NoError(t, post(func() {
 		for _, m := range manifests {
-			h.Keeper().AddPattern(m)
+			h.Keeper().AddPool(pool.PoolKey(m.Name), m)
 		}
 	}))
 	t.Cleanup(func() {

@@ -48,18 +48,23 @@ func (k *Keeper) End(w *Worker, grace time.Duration, force bool) {
 	}
 }
 
-// Fail ends a worker that did not do its part, as if it had died.
-func (k *Keeper) Fail(w *Worker, step Step, err error) { k.fail(w, step, err) }
+// Fail ends a worker that did not do its part, as if it had died. Cause has a
+// kind and an error.
+func (k *Keeper) Fail(w *Worker, cause Cause) { k.fail(w, cause.Kind, cause.Err) }
 
-func (k *Keeper) fail(w *Worker, step Step, err error) {
-	if !w.alive() || w.failing != nil && w.State == Draining {
+func (k *Keeper) fail(w *Worker, kind CauseKind, err error) {
+	if !w.alive() || w.why.Kind != "" && w.State == Draining {
 		return
 	}
-	if w.failing == nil {
-		w.failing, w.failStep = err, step
+	if w.why.Kind == "" {
+		w.why, w.failStep = Cause{Kind: kind, Err: err}, w.step()
 	}
 	w.Healthy = false
-	k.emit(w, event.WorkerHung, err.Error(), map[string]string{"step": string(step)})
+	what := event.WorkerFailed
+	if kind == CauseHung {
+		what = event.WorkerHung
+	}
+	k.emit(w, what, err.Error(), map[string]string{"cause": string(kind)})
 	if w.State == Standby || w.State == Active {
 		k.command("condemn", w, k.engine.Condemn(w.ID))
 	}
@@ -141,7 +146,9 @@ func (k *Keeper) ended(w *Worker) {
 			"system": w.status.SystemTime().String(),
 			"maxrss": fmt.Sprint(w.status.MaxRSS()),
 		}
-		k.emit(w, event.WorkerExited, w.cause(), facts)
+		cause := w.cause()
+		facts["cause"] = string(cause.Kind)
+		k.emit(w, event.WorkerExited, cause.String(), facts)
 	}
 	if !w.wasWarm {
 		k.running--
@@ -156,7 +163,7 @@ func (k *Keeper) ended(w *Worker) {
 
 func (k *Keeper) startFailed(w *Worker) {
 	p := w.pool
-	e := &StartError{Pattern: w.Pattern(), Worker: w.Name, Step: w.failStep, Err: w.failing}
+	e := &StartError{Pattern: w.Pattern(), Worker: w.Name, Step: w.failStep, Err: w.why.Err}
 	if w.status != nil {
 		e.Status = w.status.String()
 		e.Output = w.output.tail()
@@ -169,18 +176,21 @@ func (k *Keeper) startFailed(w *Worker) {
 	w.log.Warn("worker did not start", "error", e)
 	k.emit(w, event.StartFailed, e.Error(), map[string]string{"step": string(e.Step)})
 	k.block(p)
-	k.hooks.StartFailed(e.Pattern, e)
+	k.hold(p)
+	k.hooks.StartFailed(p.key, e)
 }
 
 // cause says how a worker ended: our reason for killing it, or its own way.
-func (w *Worker) cause() string {
-	switch {
-	case w.failing != nil && w.status != nil:
-		return fmt.Sprintf("%v (%s)", w.failing, w.status)
-	case w.failing != nil:
-		return w.failing.Error()
+func (w *Worker) cause() Cause {
+	c := w.why
+	c.Status = w.status
+	if c.Kind == "" {
+		c.Kind = CauseExit
+		if w.State == Draining {
+			c.Kind = CauseStopped
+		}
 	}
-	return w.status.String()
+	return c
 }
 
 // dumpPatience is how long a dying worker's core dump may be held up by all

@@ -41,7 +41,7 @@ func TestWorkerAndHeirAreReaped(t *testing.T) {
 		"killed":  func(y *yard, w *Worker) { _ = y.Signal(w, unix.SIGKILL) },
 		"retired": func(y *yard, w *Worker) { y.End(w, w.pool.manifest.GracePeriod, false) },
 		"forced":  func(y *yard, w *Worker) { y.End(w, 0, true) },
-		"failed":  func(y *yard, w *Worker) { y.Fail(w, StepActivate, os.ErrDeadlineExceeded) },
+		"failed":  func(y *yard, w *Worker) { y.Fail(w, Cause{Kind: CauseNotServing, Err: os.ErrDeadlineExceeded}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("yard", func(t *testing.T) {

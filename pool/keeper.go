@@ -43,10 +43,14 @@ type Hooks struct {
 	Ready func(w *Worker)
 	// Serving: w says that it accepts for processID at epoch.
 	Serving func(w *Worker, processID string, epoch uint64)
-	// Exited: the process of w is gone; cause says how, for people.
-	Exited func(w *Worker, cause string)
-	// StartFailed: a worker of pattern did not become a standby.
-	StartFailed func(pattern string, err *StartError)
+	// Draining: the active worker w says that it wants to stop, or was asked to
+	// by somebody else, and why. It goes on accepting until its successor is
+	// active and End is called, or for a second.
+	Draining func(w *Worker, reason string)
+	// Exited: the process of w is gone.
+	Exited func(w *Worker, cause Cause)
+	// StartFailed: a worker of a pool did not become a standby.
+	StartFailed func(pool PoolKey, err *StartError)
 	// Event takes what happened.
 	Event event.Sink
 }
@@ -81,8 +85,8 @@ type Keeper struct {
 	engine Engine
 	hooks  Hooks
 
-	pools     map[string]*patternPool
-	order     []*patternPool // for turns and stable listings
+	pools     map[PoolKey]*workerPool
+	order     []*workerPool // for turns and stable listings
 	workers   map[takeover.WorkerID]*Worker
 	byPid     map[int]*Worker
 	nextID    takeover.WorkerID
@@ -94,9 +98,13 @@ type Keeper struct {
 	droppedLines atomic.Int64
 }
 
-// patternPool is one pattern's share.
-type patternPool struct {
+// PoolKey names a pool. It is opaque here; today it is the pattern's name.
+type PoolKey string
+
+// workerPool is the workers that can stand in for each other.
+type workerPool struct {
 	id       takeover.PoolID
+	key      PoolKey
 	manifest *patterns.Manifest
 	demand   int
 	counts   [Failed + 1]int
@@ -106,51 +114,62 @@ type patternPool struct {
 	// blockedAt is when a start was last held back.
 	blockedAt time.Time
 
-	started, failures int64
-	failure           error // the newest failed start, nil after a good one
+	starts, failures int64
+	failure          error         // the newest failed start, nil after a good one
+	startTime        time.Duration // see StartTime
+	// demandAt is when the next start for a waiting binding may be; zero: now.
+	demandAt time.Time
 }
 
 // NewKeeper returns a keeper without patterns. post runs a function on the
 // loop; it may block while the loop is busy, and is never called on the loop.
 func NewKeeper(cfg Config, post func(func()), reaper Reaper, engine Engine, hooks Hooks) *Keeper {
 	return &Keeper{cfg: cfg, post: post, reaper: reaper, engine: engine, hooks: hooks,
-		pools:   make(map[string]*patternPool),
+		pools:   make(map[PoolKey]*workerPool),
 		workers: make(map[takeover.WorkerID]*Worker),
 		byPid:   make(map[int]*Worker),
 		heirs:   heirs{reaper: reaper, post: post, realtime: cfg.Realtime, pidfds: make(map[int]*os.File), told: make(map[int]bool)},
 	}
 }
 
-// AddPattern makes a pattern known and begins to fill its pool.
-func (k *Keeper) AddPattern(m *patterns.Manifest) {
+// AddPool makes a pool known and begins to fill it.
+func (k *Keeper) AddPool(key PoolKey, m *patterns.Manifest) {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = k.cfg.BackoffMin, k.cfg.BackoffMax
-	p := &patternPool{id: takeover.PoolID(len(k.order) + 1), manifest: m, backoff: b}
-	k.pools[m.Name] = p
+	p := &workerPool{id: takeover.PoolID(len(k.order) + 1), key: key, manifest: m, backoff: b}
+	k.pools[key] = p
 	k.order = append(k.order, p)
 	k.fill()
 }
 
-// Manifest returns a pattern's manifest, or nil.
-func (k *Keeper) Manifest(pattern string) *patterns.Manifest {
-	if p := k.pools[pattern]; p != nil {
+// Manifest returns the manifest of a pool's workers, or nil.
+func (k *Keeper) Manifest(pool PoolKey) *patterns.Manifest {
+	if p := k.pools[pool]; p != nil {
 		return p.manifest
 	}
 	return nil
 }
 
-// PoolOf returns the id under which a pattern's standbys are offered.
-func (k *Keeper) PoolOf(pattern string) takeover.PoolID { return k.pools[pattern].id }
+// PoolOf returns the id under which a pool's standbys are offered.
+func (k *Keeper) PoolOf(pool PoolKey) takeover.PoolID { return k.pools[pool].id }
 
-// Demand says how many bindings of a pattern wait for a worker now: as many
-// are started beyond the spares.
-func (k *Keeper) Demand(pattern string, n int) {
-	k.pools[pattern].demand = n
+// Demand says how many bindings wait for a worker of a pool now: as many are
+// started beyond the spares, and the backoff of the spares does not hold them
+// back. A binding whose own backoff is not over is not to be counted.
+func (k *Keeper) Demand(pool PoolKey, n int) {
+	k.pools[pool].demand = n
 	k.fill()
 }
 
-// LastFailure is the newest failed start of a pattern, nil after a good one.
-func (k *Keeper) LastFailure(pattern string) error { return k.pools[pattern].failure }
+// LastFailure is the newest failed start of a pool, nil after a good one.
+func (k *Keeper) LastFailure(pool PoolKey) error { return k.pools[pool].failure }
+
+// Standbys is how many workers of a pool are standing by.
+func (k *Keeper) Standbys(pool PoolKey) int { return k.pools[pool].counts[Standby] }
+
+// StartTime is how long a worker of a pool typically takes from spawn to
+// standby: a mean in which newer starts count more. 0 before the first.
+func (k *Keeper) StartTime(pool PoolKey) time.Duration { return k.pools[pool].startTime }
 
 // Activated notes that the engine gave a worker to a binding, at an epoch. It returns nil
 // where the worker is gone already.
@@ -188,7 +207,7 @@ func (k *Keeper) Stats() []Stats {
 		s := Stats{Pattern: p.manifest.Name, Min: p.manifest.Spares.Min, Max: p.manifest.Spares.Max,
 			Standby: p.counts[Standby], Starting: p.counts[Starting] + p.counts[Warming],
 			Active: p.counts[Active], Draining: p.counts[Draining],
-			Started: p.started, StartFailures: p.failures}
+			Started: p.starts, StartFailures: p.failures}
 		if p.failure != nil {
 			s.LastError = p.failure.Error()
 		}
@@ -229,7 +248,8 @@ func (k *Keeper) fill() {
 	views := make([]census, len(k.order))
 	for i, p := range k.order {
 		views[i] = census{min: p.manifest.Spares.Min, max: p.manifest.Spares.Max, standby: p.counts[Standby],
-			starting: p.counts[Starting] + p.counts[Warming], demand: p.demand, blocked: !p.retryAt.IsZero()}
+			starting: p.counts[Starting] + p.counts[Warming], demand: p.demand, blocked: !p.retryAt.IsZero(),
+			held: !p.demandAt.IsZero()}
 	}
 	for i, n := range planStarts(views, k.running, k.cfg.MaxConcurrentStarts) {
 		for range n {
@@ -242,7 +262,7 @@ func (k *Keeper) fill() {
 }
 
 // retire asks the engine for n standbys back; Withdrawn brings them.
-func (k *Keeper) retire(p *patternPool, n int) {
+func (k *Keeper) retire(p *workerPool, n int) {
 	if n == 0 {
 		return
 	}
@@ -290,7 +310,7 @@ func (k *Keeper) Reconnect(engine Engine) []*Worker {
 			w.withdrawing = false
 			w.probe.stop()
 			k.armDeadline(w, w.pool.manifest.Probe.Timeout, func() {
-				k.fail(w, StepProbe, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
+				k.fail(w, CauseHung, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
 			})
 			k.sendProbe(w)
 			asked = append(asked, w)

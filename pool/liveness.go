@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"understudy/internal/text"
 	understudyv1 "understudy/proto/understudy/v1"
 )
 
@@ -38,11 +39,11 @@ func (k *Keeper) probed(w *Worker, r *understudyv1.ProbeResult) {
 	}
 	w.probe.stop()
 	w.probe.waits = false
-	if w.State == Draining || w.failing != nil { // its end is bounded already
+	if w.State == Draining || w.why.Kind != "" { // its end is bounded already
 		return
 	}
 	if !r.Ok {
-		k.fail(w, StepProbe, fmt.Errorf("probe failed: %s", clip(r.Error)))
+		k.fail(w, CauseUnhealthy, fmt.Errorf("probe failed: %s", text.Clip(r.Error, maxWords)))
 		return
 	}
 	w.Healthy = true
@@ -73,14 +74,8 @@ func (k *Keeper) overdue(w *Worker) {
 		return
 	}
 	w.Healthy = false
-	k.fail(w, StepProbe, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
+	k.fail(w, CauseHung, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
 }
 
-// clip bounds a worker's own words in our errors.
-func clip(s string) string {
-	const most = 512
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
-}
+// maxWords bounds a worker's own words in our errors, in bytes.
+const maxWords = 512

@@ -127,8 +127,9 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 	y.Keeper = NewKeeper(cfg, post, reaper, engine, Hooks{
 		Ready:       func(w *Worker) { y.ready <- w },
 		Serving:     func(*Worker, string, uint64) {},
-		Exited:      func(_ *Worker, cause string) { y.exited <- cause },
-		StartFailed: func(_ string, err *StartError) { y.failed <- err },
+		Draining:    func(*Worker, string) {},
+		Exited:      func(_ *Worker, cause Cause) { y.exited <- cause.String() },
+		StartFailed: func(_ PoolKey, err *StartError) { y.failed <- err },
 		Event:       func(event.Event) {},
 	})
 	stopping := false
@@ -150,7 +151,7 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 	})
 	y.do(func() {
 		for _, m := range manifests {
-			y.AddPattern(m)
+			y.AddPool(PoolKey(m.Name), m)
 		}
 	})
 	return y

@@ -7,13 +7,24 @@ type census struct {
 	starting int
 	// demand is how many bindings wait for a worker now.
 	demand int
-	// blocked: a start failed lately and its backoff is not over.
+	// blocked: a start failed lately and the spares' backoff is not over.
 	blocked bool
+	// held: a start failed just now, and whoever waits waits a moment, so that a
+	// program that cannot start does not take a core.
+	held bool
 }
 
-// missing is how many more workers the pool should be starting.
+// missing is how many more workers the pool should be starting now. The backoff
+// holds back spares, not those for whom bindings wait.
 func (c census) missing() int {
-	return max(0, c.min+c.demand-c.standby-c.starting)
+	want := c.demand
+	if c.held {
+		want = 0
+	}
+	if !c.blocked {
+		want += c.min
+	}
+	return max(0, want-c.standby-c.starting)
 }
 
 // surplus is how many standbys are too many.
@@ -33,7 +44,7 @@ func planStarts(pools []census, running, limit int) []int {
 		for granted := true; granted && room > 0; {
 			granted = false
 			for i := range pools {
-				if room > 0 && !pools[i].blocked && starts[i] < pools[i].missing() && wants(i) {
+				if room > 0 && starts[i] < pools[i].missing() && wants(i) {
 					starts[i]++
 					room--
 					granted = true
@@ -44,7 +55,7 @@ func planStarts(pools []census, running, limit int) []int {
 	give(func(i int) bool { return starts[i]+pools[i].starting < pools[i].demand })
 	give(func(int) bool { return true })
 	for i, p := range pools {
-		if p.demand > 0 && p.starting+starts[i] == 0 && !p.blocked && p.missing() > 0 {
+		if p.demand > 0 && !p.held && p.starting+starts[i] == 0 && p.missing() > 0 {
 			starts[i] = 1
 		}
 	}

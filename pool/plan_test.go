@@ -24,7 +24,9 @@ func TestPlanStarts(t *testing.T) {
 		"who waits comes before spares":         {[]census{{min: 4, max: 4}, {min: 1, max: 1, demand: 2}}, 0, 3, []int{1, 2}},
 		"demand without spares":                 {[]census{{demand: 3}}, 0, 4, []int{3}},
 		"demand that is being met":              {[]census{{demand: 2, starting: 2}, {min: 1, max: 1}}, 2, 3, []int{0, 1}},
-		"a blocked pool waits":                  {[]census{{min: 2, max: 2, demand: 2, blocked: true}, {min: 1, max: 1}}, 0, 4, []int{0, 1}},
+		"a blocked pool's spares wait":          {[]census{{min: 2, max: 2, blocked: true}, {min: 1, max: 1}}, 0, 4, []int{0, 1}},
+		"but not those for whom bindings wait":  {[]census{{min: 2, max: 2, demand: 1, blocked: true}, {min: 1, max: 1}}, 0, 4, []int{1, 1}},
+		"who waits waits after a failed start":  {[]census{{min: 2, max: 2, demand: 1, blocked: true, held: true}}, 0, 4, []int{0}},
 		"who waits gets one start all the same": {[]census{{min: 4, max: 4, starting: 4}, {demand: 3}}, 4, 4, []int{0, 1}},
 		"and one that starts is enough":         {[]census{{min: 4, max: 4, starting: 3}, {demand: 3, starting: 1}}, 4, 4, []int{0, 0}},
 		"too many":                              {[]census{{min: 1, max: 2, standby: 5}}, 0, 4, []int{0}},
@@ -41,7 +43,7 @@ func TestSurplus(t *testing.T) {
 	require.Equal(t, 0, census{min: 3, max: 0, standby: 3}.surplus(), "min counts where max is less")
 }
 
-// Room is never left while an unblocked pool lacks something, no pool gets what
+// Room is never left while a pool lacks something that it may start, no pool gets what
 // it does not lack, and beyond the room there is one start for each pool that
 // bindings wait for.
 func TestPlanUsesItsRoom(t *testing.T) {
@@ -52,18 +54,17 @@ func TestPlanUsesItsRoom(t *testing.T) {
 		for i := range pools {
 			pools[i] = census{min: small.Draw(t, "min"), max: small.Draw(t, "max"), standby: small.Draw(t, "standby"),
 				starting: small.Draw(t, "starting"), demand: small.Draw(t, "demand"), blocked: rapid.Bool().Draw(t, "blocked")}
-			if !pools[i].blocked {
-				lacking += pools[i].missing()
-			}
+			pools[i].held = pools[i].blocked && rapid.Bool().Draw(t, "held")
+			lacking += pools[i].missing()
 		}
 		running, limit := small.Draw(t, "running"), rapid.IntRange(1, 8).Draw(t, "limit")
 		total, beyond := 0, 0
 		for i, n := range planStarts(pools, running, limit) {
 			require.GreaterOrEqual(t, n, 0)
 			require.LessOrEqual(t, n, pools[i].missing())
-			require.False(t, pools[i].blocked && n > 0)
+			require.False(t, pools[i].held && n > 0)
 			total += n
-			if p := pools[i]; !p.blocked && p.demand > 0 && p.starting == 0 && p.missing() > 0 {
+			if p := pools[i]; !p.held && p.demand > 0 && p.starting == 0 && p.missing() > 0 {
 				require.Positive(t, n, "bindings wait for pool %d", i)
 				beyond++
 			}

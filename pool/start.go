@@ -10,6 +10,7 @@ import (
 
 	"understudy/internal/control"
 	"understudy/internal/event"
+	"understudy/internal/text"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
 )
@@ -24,13 +25,13 @@ const controlGrace = 50 * time.Millisecond
 const reapPause = 5 * time.Millisecond
 
 // start begins a worker's life: fork and exec run beside the loop.
-func (k *Keeper) start(p *patternPool) {
+func (k *Keeper) start(p *workerPool) {
 	k.nextID++
 	w := &Worker{ID: k.nextID, Name: fmt.Sprintf("%s-%d", p.manifest.Name, k.nextID), pool: p, started: time.Now()}
 	w.log = k.cfg.Log.With("pattern", p.manifest.Name, "worker", w.Name)
 	k.workers[w.ID] = w
 	p.counts[Starting]++
-	p.started++
+	p.starts++
 	k.running++
 	go func() {
 		proc, err := spawn(p.manifest, w.Name)
@@ -41,7 +42,7 @@ func (k *Keeper) start(p *patternPool) {
 // spawned takes over the process and waits for its ready.
 func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 	if err != nil {
-		w.failing, w.failStep = err, StepSpawn
+		w.why, w.failStep = Cause{Kind: CauseSpawn, Err: err}, StepSpawn
 		k.ended(w)
 		return
 	}
@@ -54,14 +55,14 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 	k.move(w, Warming)
 	w.output = captureOutput(w.log, &k.droppedLines, proc.stdout, proc.stderr)
 	if w.control, err = control.NewConn(w.raw); err != nil {
-		w.failing, w.failStep = err, StepSpawn
+		w.why, w.failStep = Cause{Kind: CauseSpawn, Err: err}, StepSpawn
 	}
 	if err := k.reaper.Watch(w.Pid, int(w.pidfd.Fd()), func(n sentinel.Notice) {
 		if n.Kind == sentinel.Exited { // the sentinel's thread never waits
 			time.AfterFunc(reapPause, func() { k.post(func() { k.exited(w) }) })
 		}
 	}); err != nil {
-		w.failing, w.failStep = fmt.Errorf("watch: %w", err), StepSpawn
+		w.why, w.failStep = Cause{Kind: CauseSpawn, Err: fmt.Errorf("watch: %w", err)}, StepSpawn
 		k.kill(w)
 		go func() { // nobody else will tell
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}, -1)
@@ -69,14 +70,14 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 		}()
 		return
 	}
-	if w.failing != nil || k.stopping {
+	if w.why.Kind != "" || k.stopping {
 		k.kill(w)
 		return
 	}
 	k.introduce(w)
 	k.emit(w, event.WorkerStarted, "process started", nil)
 	k.armDeadline(w, w.pool.manifest.StartTimeout, func() {
-		k.fail(w, StepHandshake, fmt.Errorf("not ready within %v", w.pool.manifest.StartTimeout))
+		k.fail(w, CauseStartTimeout, fmt.Errorf("not ready within %v", w.pool.manifest.StartTimeout))
 	})
 	w.heard = make(chan struct{})
 	go k.listen(w, w.control, w.heard)
@@ -130,7 +131,7 @@ func (k *Keeper) lostControl(w *Worker, err error) {
 		return
 	case !w.alive():
 		if !closed {
-			k.lastWord(w, fmt.Errorf("control socket: %w", err))
+			k.lastWord(w, CauseProtocol, fmt.Errorf("control socket: %w", err))
 		}
 		return
 	case closed:
@@ -140,26 +141,26 @@ func (k *Keeper) lostControl(w *Worker, err error) {
 			case w.Dead(): // and the engine does not tell
 				k.reaper.Unmute(w.Pid)
 			default:
-				k.fail(w, StepHandshake, errors.New("control socket closed by a living worker"))
+				k.fail(w, CauseProtocol, errors.New("control socket closed by a living worker"))
 			}
 		})
 		return
 	}
-	k.fail(w, StepHandshake, fmt.Errorf("control socket: %w", err))
+	k.fail(w, CauseProtocol, fmt.Errorf("control socket: %w", err))
 }
 
 // lastWord keeps why a worker ended, where nothing better is known. It may be
 // read when the worker is dead already.
-func (k *Keeper) lastWord(w *Worker, err error) {
-	if w.failing == nil {
-		w.failing, w.failStep = err, StepHandshake
+func (k *Keeper) lastWord(w *Worker, kind CauseKind, err error) {
+	if w.why.Kind == "" {
+		w.why, w.failStep = Cause{Kind: kind, Err: err}, w.step()
 	}
 }
 
 func (k *Keeper) received(w *Worker, m *understudyv1.FromWorker) {
 	if f := m.GetFatal(); f != nil {
-		k.lastWord(w, fmt.Errorf("worker gave up: %s", clip(f.Error)))
-		w.log.Warn("worker gave up", "error", clip(f.Error))
+		k.lastWord(w, CauseFatal, fmt.Errorf("worker gave up: %s", text.Clip(f.Error, maxWords)))
+		w.log.Warn("worker gave up", "error", text.Clip(f.Error, maxWords))
 		return
 	}
 	if !w.alive() {
@@ -175,6 +176,10 @@ func (k *Keeper) received(w *Worker, m *understudyv1.FromWorker) {
 		k.probed(w, m.ProbeResult)
 	case *understudyv1.FromWorker_Active:
 		k.hooks.Serving(w, m.Active.ProcessId, m.Active.Epoch)
+	case *understudyv1.FromWorker_Draining:
+		if w.State == Active {
+			k.hooks.Draining(w, text.Clip(m.Draining.Reason, maxWords))
+		}
 	case *understudyv1.FromWorker_Drained:
 		if w.State == Draining {
 			k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Retire{Retire: &understudyv1.Retire{}}})
@@ -185,11 +190,11 @@ func (k *Keeper) received(w *Worker, m *understudyv1.FromWorker) {
 // ready begins the last step before standby: the probe.
 func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
 	if w.State != Warming || w.probe.id > 0 {
-		k.fail(w, StepHandshake, errors.New("said ready twice"))
+		k.fail(w, CauseProtocol, errors.New("said ready twice"))
 		return
 	}
 	if r.Protocol != 1 {
-		k.fail(w, StepHandshake, fmt.Errorf("speaks control protocol %d; this supervisor speaks 1", r.Protocol))
+		k.fail(w, CauseProtocol, fmt.Errorf("speaks control protocol %d; this supervisor speaks 1", r.Protocol))
 		return
 	}
 	if pid := int(r.HeirPid); pid > 0 && k.byPid[pid] == nil {
@@ -213,7 +218,7 @@ func (k *Keeper) warm(w *Worker) {
 	if !w.wasWarm {
 		w.wasWarm = true
 		k.running--
-		w.pool.failure = nil
+		w.pool.started(time.Since(w.started))
 	}
 	k.move(w, Standby)
 	k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, false))
@@ -222,10 +227,41 @@ func (k *Keeper) warm(w *Worker) {
 	k.fill()
 }
 
+// startWeight is how much a new start counts in the mean of start times: 1 of
+// this.
+const startWeight = 4
+
+// started notes a start that went well.
+func (p *workerPool) started(took time.Duration) {
+	p.failure = nil
+	if p.startTime == 0 {
+		p.startTime = took
+	}
+	p.startTime += (took - p.startTime) / startWeight
+}
+
+// maxDemandPause bounds how long a failed start holds back the next one for a
+// binding that waits.
+const maxDemandPause = 100 * time.Millisecond
+
+// hold makes those who wait wait a moment after a start that failed. Unlike the
+// backoff of the spares it does not grow.
+func (k *Keeper) hold(p *workerPool) {
+	if !p.demandAt.IsZero() {
+		return
+	}
+	d := min(k.cfg.BackoffMin, maxDemandPause)
+	p.demandAt = time.Now().Add(d)
+	k.after(d, func() {
+		p.demandAt = time.Time{}
+		k.fill()
+	})
+}
+
 // block holds a pattern's starts back after a start that failed or a standby
 // that died. Each time in a row waits longer; quiet times and activations let
 // it begin anew from the minimum.
-func (k *Keeper) block(p *patternPool) {
+func (k *Keeper) block(p *workerPool) {
 	if !p.retryAt.IsZero() {
 		return
 	}

@@ -19,11 +19,11 @@ func TestStartsThatFail(t *testing.T) {
 		says string
 	}{
 		"closes at once":          {StepHandshake, "control socket closed by a living worker (killed by SIGKILL)"},
-		"closes after ready":      {StepHandshake, "control socket closed by a living worker (killed by SIGKILL)"},
+		"closes after ready":      {StepProbe, "control socket closed by a living worker (killed by SIGKILL)"},
 		"says nonsense":           {StepHandshake, "malformed"},
 		"says what is no message": {StepHandshake, "steady"},
 		"says too much":           {StepHandshake, "larger than 64 KiB (killed by SIGKILL)"},
-		"ready twice":             {StepHandshake, "said ready twice (killed by SIGKILL)"},
+		"ready twice":             {StepProbe, "said ready twice (killed by SIGKILL)"},
 		"of another time":         {StepHandshake, "speaks control protocol 2; this supervisor speaks 1 (killed by SIGKILL)"},
 		"gives up":                {StepHandshake, "worker gave up: no model (exited with code 1)"},
 		"unhealthy":               {StepProbe, "probe failed: canary is dead (killed by SIGKILL)"},
@@ -111,7 +111,7 @@ func TestBackoffGrowsWithinItsBounds(t *testing.T) {
 		k := NewKeeper(Config{BackoffMin: least, BackoffMax: most}, func(f func()) { loop <- f }, nil, nil, Hooks{})
 		b := backoff.NewExponentialBackOff()
 		b.InitialInterval, b.MaxInterval = least, most
-		p := &patternPool{backoff: b}
+		p := &workerPool{backoff: b}
 		var waits []time.Duration
 		for range 30 {
 			k.block(p)

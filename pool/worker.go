@@ -50,7 +50,7 @@ type Worker struct {
 	// Epoch is the one it was activated for, 0 before.
 	Epoch uint64
 
-	pool    *patternPool
+	pool    *workerPool
 	log     *slog.Logger
 	pidfd   *os.File
 	control *control.Conn
@@ -63,7 +63,7 @@ type Worker struct {
 
 	deadline *time.Timer // start deadline, then grace period
 	probe    probing
-	failing  error // why it is being killed, where that is our doing
+	why      Cause // why it is being killed, where that is our doing; no kind before
 	failStep Step
 	status   *sentinel.Status
 	// withdrawing: the engine was asked to give it back for retirement.
@@ -73,6 +73,20 @@ type Worker struct {
 	// wasWarm: it has been a standby; its start is over.
 	wasWarm bool
 }
+
+// step is the part of a start that a worker is at.
+func (w *Worker) step() Step {
+	switch {
+	case w.wasWarm:
+		return StepActivate
+	case w.probe.id > 0:
+		return StepProbe
+	}
+	return StepHandshake
+}
+
+// Pool is the key of the worker's pool.
+func (w *Worker) Pool() PoolKey { return w.pool.key }
 
 // Pattern is the name of the worker's pattern.
 func (w *Worker) Pattern() string { return w.pool.manifest.Name }

@@ -139,7 +139,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	tasks.Go(func() error { s.watchEngine(running); return nil })
 	_ = s.loop.post(func() {
 		for _, m := range good {
-			s.manager.Keeper().AddPattern(m)
+			s.manager.Keeper().AddPool(pool.PoolKey(m.Name), m)
 		}
 	})
 	served := s.serve(ctx)

@@ -13,6 +13,7 @@ const (
 	WorkerReady    Kind = "worker_ready"
 	WorkerExited   Kind = "worker_exited"
 	WorkerHung     Kind = "worker_hung"
+	WorkerFailed   Kind = "worker_failed"
 	StartFailed    Kind = "start_failed"
 	Launched       Kind = "launched"
 	Failover       Kind = "failover"
