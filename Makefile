@@ -1,12 +1,19 @@
-# Needs Go and git. Tools come through `go tool`, generated code is committed.
-GO      ?= go
-TOOL    := $(GO) tool -modfile=tools/go.mod
+# Needs Go and git. Tools come through `go tool`; generated code is committed.
+# There are two modules, joined by go.work: the product, and bench/ with the
+# demo and the benchmarks, whose dependencies no user of the product needs.
+GO       ?= go
+MODULES  := . bench
+PACKAGES := ./... ./bench/...
+# A workspace and -modfile exclude each other.
+TOOL     := GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 # A pattern program is a folder with a main.go; it is built beside its manifest.
 PROGRAMS := $(patsubst patterns/%/main.go,%,$(wildcard patterns/*/main.go))
-# Static binaries: they run in any container, and a fork copies less.
-BUILD   := CGO_ENABLED=0 $(GO) build -trimpath
+# Static binaries run in any container, and their fork copies less.
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
 # The race detector needs a C compiler.
-RACE    := $(if $(shell command -v $$($(GO) env CC)),-race)
+RACE     := $(if $(shell command -v $$($(GO) env CC)),-race)
+# How long `make fuzz` takes, all fuzz targets together, in seconds.
+FUZZTIME ?= 60
 
 # What test-vm runs: packages' tests, and a program with its arguments, under
 # Debian's kernel. docs/VM.md says more.
@@ -15,7 +22,7 @@ VM_PROGRAM  ?= ./bench/detect -size 0,64,256 -load idle -n 50 -row-limit 15s
 VM_ACCEL    ?= kvm
 VM_FLAGS    ?=
 
-.PHONY: build programs demo test test-vm lint bench proto clean
+.PHONY: build programs demo test test-vm lint tidy fuzz bench proto clean
 
 build: programs
 	$(BUILD) -o bin/ ./cmd/understudyd ./cmd/understudy
@@ -28,16 +35,25 @@ demo: build
 
 test:
 	$(if $(RACE),,@echo "no C compiler is found: testing without the race detector" >&2)
-	$(GO) test $(RACE) -timeout 15m ./...
+	$(GO) test $(RACE) -timeout 15m $(PACKAGES)
 
 test-vm:
 	$(GO) run ./bench/vm -accel $(VM_ACCEL) -program '$(VM_PROGRAM)' $(VM_FLAGS) $(VM_PACKAGES)
 
+# tools/ is not checked by `go mod tidy`: it resolves what the tools' own tests
+# import to the newest versions of the day.
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
-	$(GO) vet ./...
-	$(TOOL) staticcheck ./...
-	$(GO) test ./internal/floors
+	$(foreach m,$(MODULES),(cd $(m) && GOWORK=off $(GO) mod tidy -diff) &&) true
+	$(GO) vet $(PACKAGES)
+	$(foreach m,$(MODULES),(cd $(m) && $(TOOL) staticcheck ./...) &&) true
+	$(GO) test -count=1 ./internal/layers ./internal/docs
+
+tidy:
+	$(foreach m,$(MODULES),(cd $(m) && GOWORK=off $(GO) mod tidy) &&) true
+
+fuzz:
+	GO='$(GO)' tools/fuzz $(FUZZTIME)
 
 bench: build
 	$(GO) run ./bench/failover

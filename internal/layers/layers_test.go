@@ -1,7 +1,7 @@
-// Package floors keeps the order of the house: a package imports only from
-// floors below its own (docs/ARCHITECTURE.md, "The house"). Its test is all
-// there is of it.
-package floors
+// Package layers checks the order of the packages: each one imports only from
+// layers below its own. The table in this test is the definition;
+// docs/ARCHITECTURE.md explains it.
+package layers
 
 import (
 	"fmt"
@@ -14,11 +14,11 @@ import (
 
 const module = "understudy/"
 
-// floors is the house from the ground up. An entry is a package below the
-// module; one that ends in "/" stands also for all below it. The lowest match
-// counts.
-var floors = [][]string{
-	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/floors",
+// layers are the packages from the bottom up. An entry is a package path below
+// the module. An entry that ends in "/" covers the packages below it too. The
+// first match counts.
+var layers = [][]string{
+	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/layers", "internal/docs",
 		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/text", "internal/pace",
 		"internal/fault", "internal/cgroup"},
 	{"sentinel/", "shmregistry/", "internal/control"},
@@ -30,14 +30,14 @@ var floors = [][]string{
 	{"supervisor/"},
 	{"patterns/internal/"},
 	{"patterns/"}, // the programs
-	{"cmd/", "bench/"},
+	{"cmd/", "bench/", "findings/"},
 }
 
-// floorOf returns the number of a package's floor, or -1.
-func floorOf(pkg string) int {
-	for n, rooms := range floors {
-		for _, room := range rooms {
-			if pkg == room || strings.HasSuffix(room, "/") && strings.HasPrefix(pkg+"/", room) {
+// layerOf returns the number of a package's layer, or -1.
+func layerOf(pkg string) int {
+	for n, entries := range layers {
+		for _, e := range entries {
+			if pkg == e || strings.HasSuffix(e, "/") && strings.HasPrefix(pkg+"/", e) {
 				return n
 			}
 		}
@@ -45,9 +45,9 @@ func floorOf(pkg string) int {
 	return -1
 }
 
-// sameRoom reports whether two packages are parts of one: internal and patterns
-// are corridors, not rooms.
-func sameRoom(a, b string) bool {
+// sameTree reports whether two packages belong together: both below one
+// top-level folder, or below one folder of internal, patterns or cmd.
+func sameTree(a, b string) bool {
 	first := func(pkg string) string {
 		parts := strings.SplitN(pkg, "/", 3)
 		if (parts[0] == "internal" || parts[0] == "patterns" || parts[0] == "cmd") && len(parts) > 1 {
@@ -61,18 +61,18 @@ func sameRoom(a, b string) bool {
 // wrong says what is wrong with one import, or "".
 func wrong(pkg, imported string) string {
 	const grpc = "google.golang.org/grpc"
-	if (imported == grpc || strings.HasPrefix(imported, grpc+"/")) && floorOf(pkg) <= floorOf("isolation") &&
+	if (imported == grpc || strings.HasPrefix(imported, grpc+"/")) && layerOf(pkg) <= layerOf("isolation") &&
 		!strings.HasPrefix(pkg, "proto/") && !strings.HasPrefix(pkg, "worker") && !strings.HasPrefix(pkg, "route") {
 		return fmt.Sprintf("%s imports %s: only the SDKs and what is above isolation know gRPC", pkg, imported)
 	}
 	below, ours := strings.CutPrefix(imported, module)
 	switch {
-	case !ours || sameRoom(pkg, below):
+	case !ours || sameTree(pkg, below):
 		return ""
-	case floorOf(pkg) < 0:
-		return fmt.Sprintf("%s stands on no floor; give it one here", pkg)
-	case floorOf(below) >= floorOf(pkg):
-		return fmt.Sprintf("%s (floor %d) imports %s (floor %d)", pkg, floorOf(pkg), below, floorOf(below))
+	case layerOf(pkg) < 0:
+		return fmt.Sprintf("%s is in no layer; add it to the table here", pkg)
+	case layerOf(below) >= layerOf(pkg):
+		return fmt.Sprintf("%s (layer %d) imports %s (layer %d)", pkg, layerOf(pkg), below, layerOf(below))
 	}
 	return ""
 }
