@@ -122,6 +122,7 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		Config:    e.Config,
 		Listeners: []*understudyv1.Listener{{Name: "main", Network: e.endpoint.network, Address: e.endpoint.address}},
 		Segments:  segments,
+		Takeover:  o.worker != 0,
 	}}})
 	if err != nil {
 		m.unarmed(e, o, fmt.Errorf("%s: activation: %w", e.ProcessID, err))

@@ -38,7 +38,7 @@ func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []*understudyv1.
 		return nil, nil, err
 	}
 	for _, p := range prepared {
-		told = append(told, &understudyv1.Segment{Name: p.Name, Size: uint64(p.Size)})
+		told = append(told, &understudyv1.Segment{Name: p.Name, Size: uint64(p.Size), Path: p.Path})
 		fds = append(fds, p.FD)
 	}
 	return told, fds, nil

@@ -17,8 +17,9 @@ import (
 // Prepared is a segment as a worker gets it.
 type Prepared struct {
 	Name string
-	Size int64 // bytes of data
-	FD   int   // the registry's: open until Died or Remove takes the segment away
+	Size int64  // bytes of data
+	Path string // where other programs open it; "" for a memfd, and for one whose name is lost
+	FD   int    // the registry's: open until Died or Remove takes the segment away
 }
 
 // Prepare returns, in the order of specs, what the worker of that epoch gets: the binding's handover segments, which
@@ -56,7 +57,7 @@ func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared,
 			r.forgetEmpty(b)
 			return nil, fmt.Errorf("segments of %s: %w", name, err)
 		}
-		prepared[i] = Prepared{Name: spec.Name, Size: spec.Size, FD: rec.fd}
+		prepared[i] = Prepared{Name: spec.Name, Size: spec.Size, Path: rec.Path, FD: rec.fd}
 	}
 	r.claim(b, name)
 	for _, spec := range specs {

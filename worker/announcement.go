@@ -3,36 +3,45 @@ package worker
 import (
 	"sync/atomic"
 	"time"
-)
 
-// breather is how long the announcement of a worker that takes over waits: the
-// first answers take one to two milliseconds, and whoever hears it would work
-// meanwhile on the same processors.
-const breather = 2 * time.Millisecond
+	"understudy/internal/pace"
+)
 
 // announcement is the message that the worker is active. It is sent beside the
 // first Accept, not before it: connections are waiting.
 type announcement struct {
+	// delay is how long it is held back. A worker that takes over leaves its
+	// first answers the processors that the supervisor would use.
+	delay time.Duration
 	begun atomic.Bool
 	sent  chan struct{}
 }
 
-// begin has it sent: at once for the first worker of a binding, for whose word
-// somebody waits. It is called once.
-func (a *announcement) begin(epoch uint64, send func()) {
+// announcementDelay is none for the first worker of a binding: a launch waits
+// for its message.
+func announcementDelay(takeover bool, s pace.Switches) time.Duration {
+	if !takeover || !s.On(pace.ReportDelay) {
+		return 0
+	}
+	return pace.Breather
+}
+
+// begin sends it, after the delay. It is called once.
+func (a *announcement) begin(send func()) {
 	a.begun.Store(true)
 	say := func() {
 		send()
 		close(a.sent)
 	}
-	if epoch == 1 {
+	if a.delay == 0 {
 		go say()
 		return
 	}
-	time.AfterFunc(breather, say)
+	time.AfterFunc(a.delay, say)
 }
 
-// settle waits until what has begun is sent, for later messages to be later.
+// settle waits until an announcement that has begun is sent, so that later
+// messages come after it.
 func (a *announcement) settle() {
 	if a.begun.Load() {
 		<-a.sent

@@ -108,6 +108,39 @@ func TestPythonOutlivesItsSupervisor(t *testing.T) {
 	s.exits(0)
 }
 
+func TestPythonAsksForASuccessor(t *testing.T) {
+	active := func(t *testing.T) (*supervised, endpoint) {
+		e := listenOn(t, "unix")
+		s := echoPy(t).ready().activate(e, nil).active()
+		s.terminate()
+		s.drainingFor("SIGTERM")
+		return s, e
+	}
+	t.Run("drain", func(t *testing.T) {
+		s, e := active(t)
+		post(t, s, e.httpClient(t)) // it accepts until its successor does
+		s.drain(patience)
+		s.drained()
+		s.exits(0)
+	})
+	t.Run("no successor", func(t *testing.T) {
+		s, _ := active(t)
+		s.drained()
+		s.exits(0)
+	})
+	t.Run("supervisor gone", func(t *testing.T) {
+		s, _ := active(t)
+		s.leave()
+		s.exits(0)
+	})
+	t.Run("twice", func(t *testing.T) {
+		s, _ := active(t)
+		s.terminate()
+		s.drained()
+		s.exits(0)
+	})
+}
+
 func TestPythonBadDatagrams(t *testing.T) {
 	for name, bad := range badDatagrams {
 		switch name {

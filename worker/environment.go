@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/pace"
 )
 
 // ErrNotSupervised is returned by Run if the program was started by hand.
@@ -21,6 +23,7 @@ type environment struct {
 	pattern string
 	worker  string
 	config  map[string]string
+	pace    pace.Switches
 }
 
 func readEnvironment() (*environment, error) {
@@ -28,6 +31,7 @@ func readEnvironment() (*environment, error) {
 		pattern: os.Getenv("UNDERSTUDY_PATTERN"),
 		worker:  os.Getenv("UNDERSTUDY_WORKER"),
 		config:  map[string]string{},
+		pace:    pace.FromEnvironment(),
 	}
 	if text := os.Getenv("UNDERSTUDY_CONFIG"); text != "" {
 		if err := json.Unmarshal([]byte(text), &e.config); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"understudy/internal/control"
+	"understudy/internal/pace"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/worker/heir"
 )
@@ -20,6 +21,9 @@ const (
 	defaultGrace = 5 * time.Second
 	// lastWait is how long after its grace period Serve is still waited for.
 	lastWait = time.Second
+	// handoverTime is how long an active worker that was told to stop goes on
+	// accepting while the supervisor activates its successor.
+	handoverTime = time.Second
 )
 
 // life is what a worker is doing. All of it belongs to one goroutine, the loop
@@ -29,6 +33,7 @@ type life struct {
 	config  map[string]string
 	heir    *heir.Heir
 	log     *slog.Logger
+	pace    pace.Switches
 	link    *link
 
 	ctx    context.Context
@@ -40,11 +45,18 @@ type life struct {
 	early      *understudyv1.Probe // came before the end of the warm-up
 	assignment *Assignment         // nil until activated
 	stop       context.CancelFunc  // ends Serve's context
-	draining   bool
-	drained    bool
-	alone      bool             // drained means over: nobody is going to say retire
-	overdue    <-chan time.Time // end of the grace period
-	over       bool
+	// stopping: the worker was told to stop, and has asked the supervisor for a
+	// successor. It accepts until drain comes, or noSuccessor fires.
+	stopping    bool
+	noSuccessor <-chan time.Time // end of handoverTime
+	draining    bool
+	hurried     bool             // told to stop while it drained, or as its cause
+	overdue     <-chan time.Time // end of the grace period
+	drained     bool
+	// exitWhenDrained: nobody is going to say retire, or need not.
+	exitWhenDrained bool
+	supervisorGone  bool
+	finished        bool // run returns
 
 	announcement announcement
 	leaveDeep    func() // of preferDeepStacks; nil before the end of the rehearsal
@@ -102,7 +114,7 @@ func (l *life) receive(in incoming) error {
 	case *understudyv1.ToWorker_Drain:
 		l.drain(time.Duration(m.Drain.GraceMs) * time.Millisecond)
 	case *understudyv1.ToWorker_Retire:
-		l.over = true
+		l.finished = true
 	}
 	return nil
 }
@@ -118,8 +130,9 @@ func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
 	l.announcement.sent = make(chan struct{})
+	l.announcement.delay = announcementDelay(m.Takeover, l.pace)
 	announce := func() {
-		l.announcement.begin(a.Epoch, func() {
+		l.announcement.begin(func() {
 			l.link.send(active)
 			if l.leaveDeep != nil {
 				l.leaveDeep()
@@ -164,7 +177,7 @@ func (l *life) answer(r result) {
 // drain has Serve finish; a worker that serves nobody is finished.
 func (l *life) drain(grace time.Duration) {
 	if l.assignment == nil {
-		l.over = true
+		l.finished = true
 		return
 	}
 	if l.draining {
@@ -173,7 +186,7 @@ func (l *life) drain(grace time.Duration) {
 	if grace <= 0 {
 		grace = defaultGrace
 	}
-	l.draining = true
+	l.draining, l.noSuccessor = true, nil
 	l.assignment.grace.Store(int64(grace))
 	l.overdue = time.After(grace + lastWait)
 	l.stop() // first: a listener that closes before that has failed
@@ -195,26 +208,45 @@ func (l *life) ended(err error) error {
 	l.drained, l.overdue = true, nil
 	l.announcement.settle()
 	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Drained{Drained: &understudyv1.Drained{}}})
-	l.over = l.alone
+	l.finished = l.exitWhenDrained
 	return nil
 }
 
-// terminate is SIGTERM: drain, then end. Whoever says it twice means it.
-func (l *life) terminate() {
-	again := l.draining && l.alone
-	l.alone = true
-	l.drain(0)
-	l.over = l.over || l.drained || again
-}
-
-// abandoned: the supervisor is gone. A standby is of no use to anybody then;
-// an active worker has clients.
-func (l *life) abandoned() {
-	l.alone = true
+// terminate is SIGTERM, or the end of Run's context. An active worker asks for
+// a successor and goes on accepting, so that no connection waits until this
+// worker is gone. The second time it drains without one. Who says it again while
+// the worker drains wants it gone.
+func (l *life) terminate(reason string) {
+	l.exitWhenDrained = true
 	switch {
 	case l.assignment == nil || l.drained:
-		l.over = true
-	case !l.draining:
+		l.finished = true
+	case l.draining:
+		l.finished = l.hurried
+		l.hurried = true
+	case l.stopping || l.supervisorGone:
+		l.hurried = true
+		l.drain(0)
+	default:
+		l.stopping = true
+		l.noSuccessor = time.After(handoverTime)
+		l.announcement.settle()
+		l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Draining{
+			Draining: &understudyv1.Draining{Reason: reason}}})
+	}
+}
+
+// supervisorLeft is the end of the control socket. A standby is of no use to
+// anybody then; an active worker has clients.
+func (l *life) supervisorLeft() {
+	l.supervisorGone, l.exitWhenDrained = true, true
+	switch {
+	case l.assignment == nil || l.drained:
+		l.finished = true
+	case l.draining:
+	case l.stopping:
+		l.drain(0)
+	default:
 		l.log.Warn("supervisor is gone; serving on", "process_id", l.assignment.ProcessID, "epoch", l.assignment.Epoch)
 	}
 }

@@ -2,8 +2,10 @@ package worker_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -212,17 +214,58 @@ func TestSIGTERM(t *testing.T) {
 		c := e.dial(t)
 		require.Equal(t, "waiting\n", ask(t, c, "wait"))
 		s.terminate()
+		s.drainingFor("SIGTERM")
+		require.Equal(t, "ns:acme:test 7  new\n", askOnce(t, e, "new"), "it accepts until its successor does")
+		require.False(t, s.probe(1).Ok, "its canary runs until then")
+		s.drain(patience)
 		s.awaitDraining()
 		require.Equal(t, "ns:acme:test 7  before\n", ask(t, c, "before"))
 		s.drained()
+		s.exits(0) // nobody need say retire
+	})
+	t.Run("no successor", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, nil).ready().activate(e, nil).active()
+		asked := time.Now()
+		s.terminate()
+		s.drainingFor("SIGTERM")
+		s.drained()
+		require.GreaterOrEqual(t, time.Since(asked), time.Second)
 		s.exits(0)
+		require.Contains(t, s.output.String(), noSuccessor)
+	})
+	t.Run("supervisor gone meanwhile", func(t *testing.T) {
+		e := listenOn(t, "unix")
+		s := lines(t, nil).ready().activate(e, nil).active()
+		s.terminate()
+		s.drainingFor("SIGTERM")
+		s.leave()
+		s.exits(0)
+		require.NotContains(t, s.output.String(), noSuccessor)
 	})
 	t.Run("twice", func(t *testing.T) {
 		e := listenOn(t, "unix")
+		s := lines(t, nil).ready().activate(e, nil).active()
+		s.terminate()
+		s.drainingFor("SIGTERM")
+		s.terminate()
+		s.drained()
+		s.exits(0)
+		require.NotContains(t, s.output.String(), noSuccessor)
+	})
+	t.Run("while it drains", func(t *testing.T) {
+		e := listenOn(t, "unix")
 		s := lines(t, config{"probe": "fail"}).ready().activate(e, config{"serve": "hang"}).active()
 		s.terminate()
+		s.drainingFor("SIGTERM")
+		s.drain(patience)
 		s.awaitDraining()
-		s.terminate()
+		for left := false; !left; { // signals that come at once are one
+			s.terminate()
+			require.NoError(t, s.conn.SetDeadline(time.Now().Add(20*time.Millisecond)))
+			_, _, err := s.conn.Recv()
+			left = !errors.Is(err, os.ErrDeadlineExceeded)
+		}
 		s.exits(0)
 	})
 	t.Run("drained", func(t *testing.T) {
@@ -235,8 +278,19 @@ func TestSIGTERM(t *testing.T) {
 	})
 }
 
-// awaitDraining waits until the worker has taken notice of SIGTERM: probes are
-// then answered without the canary, which is one that fails.
+// noSuccessor is what a worker logs that waited for one in vain.
+const noSuccessor = "no successor"
+
+// drainingFor waits until the worker says that it wants to stop.
+func (s *supervised) drainingFor(reason string) {
+	s.t.Helper()
+	m := s.hear().GetDraining()
+	require.NotNil(s.t, m, "worker does not say that it wants to stop")
+	require.Equal(s.t, reason, m.Reason)
+}
+
+// awaitDraining waits until the worker drains: probes are then answered without
+// the canary, which is one that fails.
 func (s *supervised) awaitDraining() {
 	s.t.Helper()
 	deadline := time.Now().Add(patience)

@@ -48,7 +48,7 @@ func Run(ctx context.Context, p Pattern) error {
 	log := slog.With("pattern", env.pattern, "worker", env.worker, "pid", os.Getpid())
 	h := startHeir(env.fence, log)
 	env.close()
-	l := &life{pattern: p, config: env.config, heir: h, log: log, link: newLink(conn, log)}
+	l := &life{pattern: p, config: env.config, heir: h, log: log, pace: env.pace, link: newLink(conn, log)}
 	defer l.link.close()
 	if err := l.run(ctx, term); err != nil {
 		l.announcement.settle()
@@ -80,13 +80,13 @@ func (l *life) run(ctx context.Context, term <-chan os.Signal) error {
 	defer cancel()
 	l.begin(inner)
 	in, asked := l.link.in, ctx.Done()
-	for !l.over {
+	for !l.finished {
 		var err error
 		select {
 		case m, open := <-in:
 			if !open {
 				in = nil
-				l.abandoned()
+				l.supervisorLeft()
 				break
 			}
 			err = l.receive(m)
@@ -99,11 +99,14 @@ func (l *life) run(ctx context.Context, term <-chan os.Signal) error {
 			l.probes.finished()
 		case <-l.overdue:
 			err = fmt.Errorf("serve %s: not finished after a grace period of %v", l.assignment.ProcessID, l.assignment.Grace())
+		case <-l.noSuccessor:
+			l.log.Warn("supervisor sends no successor; draining without", "process_id", l.assignment.ProcessID, "epoch", l.assignment.Epoch)
+			l.drain(0)
 		case <-term:
-			l.terminate()
+			l.terminate("SIGTERM")
 		case <-asked:
 			asked = nil
-			l.terminate()
+			l.terminate(context.Cause(ctx).Error())
 		}
 		if err != nil {
 			return err

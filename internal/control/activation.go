@@ -91,11 +91,15 @@ func (p *parser) activation(a *understudyv1.Activate, name string) {
 					s.Name = p.text()
 				case "size":
 					s.Size = p.number()
+				case "path":
+					s.Path = p.text()
 				default:
 					p.fail()
 				}
 			})
 		})
+	case "takeover":
+		a.Takeover = p.truth()
 	default:
 		p.fail()
 	}
@@ -187,6 +191,21 @@ func (p *parser) text() string {
 	}
 	p.rest = p.rest[end+1:]
 	return string(s)
+}
+
+// truth reads true or false.
+func (p *parser) truth() bool {
+	p.space()
+	rest, isTrue := bytes.CutPrefix(p.rest, []byte("true"))
+	if !isTrue {
+		var isFalse bool
+		if rest, isFalse = bytes.CutPrefix(p.rest, []byte("false")); !isFalse {
+			p.fail()
+			return false
+		}
+	}
+	p.rest = rest
+	return isTrue
 }
 
 // number reads a 64-bit number, which is a text in the JSON of protocol

@@ -15,7 +15,8 @@ func anActivation() *understudyv1.ToWorker {
 		Key:       &understudyv1.Key{Region: "r", Namespace: "acme", Session: "s", Level: "namespace"},
 		Config:    map[string]string{"ballast_mb": "8", "name": "Ü"},
 		Listeners: []*understudyv1.Listener{{Name: "main", Network: "unix", Address: "/run/a"}, {Name: "other"}},
-		Segments:  []*understudyv1.Segment{{Name: "state", Size: 4096}},
+		Segments:  []*understudyv1.Segment{{Name: "state", Size: 4096, Path: "/dev/shm/a"}},
+		Takeover:  true,
 	}}}
 }
 
@@ -36,7 +37,8 @@ func TestActivationInAnotherFormIsLeftAlone(t *testing.T) {
 	for _, b := range []string{``, `{`, `{}`, `{"retire":{}}`, `{"activate":null}`, `{"activate":{}}x`, `{"activate":{},}`,
 		`{"activate":{"pattern":"a","pattern":"b"}}`, `{"activate":{"pattern":"\u0061"}}`, `{"activate":{"epoch":1}}`,
 		`{"activate":{"epoch":"01"}}`, `{"activate":{"epoch":"-1"}}`, `{"activate":{"processId":"a"}}`, `{"activate":{"new":1}}`,
-		"{\"activate\":{\"pattern\":\"\xff\"}}", `{"activate":{"listeners":[{"name":"a"}`, `{"activate":{"config":{"a":"1","a":"2"}}}`} {
+		"{\"activate\":{\"pattern\":\"\xff\"}}", `{"activate":{"listeners":[{"name":"a"}`, `{"activate":{"config":{"a":"1","a":"2"}}}`,
+		`{"activate":{"takeover":"true"}}`, `{"activate":{"takeover":tru}}`, `{"activate":{"takeover":truefalse}}`} {
 		require.Nilf(t, parseActivation([]byte(b)), "%s", b)
 	}
 }

@@ -20,6 +20,7 @@ MAX_MESSAGE = 64 << 10
 MAX_FDS = 64
 KINDS = ("activate", "probe", "drain", "retire")
 DEFAULT_GRACE = 5.0  # seconds, where nobody says
+HANDOVER_TIME = 1.0  # seconds that a worker told to stop waits for its successor
 
 
 class Control:
@@ -102,6 +103,8 @@ class Worker:
         self.process_id = ""  # empty and 0 on standby
         self.epoch = 0
         self.listener = None
+        self.stopping = None  # when it drains at the latest: SIGTERM came
+        self.supervised = True
         self.lock = threading.Lock()
         self.connections = set()
         self.threads = set()
@@ -147,7 +150,8 @@ class Worker:
                           process_id=self.process_id, epoch=str(self.epoch))
 
     def drain(self, grace):
-        """Closes the door, and lets those inside finish; hears nothing meanwhile."""
+        """Accepts no more and lets what has begun finish; reads no message meanwhile."""
+        self.selector.unregister(self.listener)
         self.listener.close()
         self.listener = None
         with self.lock:
@@ -162,9 +166,22 @@ class Worker:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.control.send("drained")
 
+    def terminate(self):
+        """SIGTERM. An active worker asks for a successor and goes on accepting,
+        so that no client waits until this worker is gone. The second time it
+        drains without one. Returns whether the worker goes on."""
+        if not self.listener:
+            return False
+        if self.stopping or not self.supervised:
+            self.drain(DEFAULT_GRACE)
+            return False
+        self.stopping = time.monotonic() + HANDOVER_TIME
+        self.control.send("draining", reason="SIGTERM")
+        return True
+
     def run(self):
         """Returns when the worker is not wanted any more."""
-        selector = selectors.DefaultSelector()
+        self.selector = selector = selectors.DefaultSelector()
         selector.register(self.control.sock, selectors.EVENT_READ)
         wake, waker = socket.socketpair()
         waker.setblocking(False)
@@ -175,17 +192,22 @@ class Worker:
         # Here a real worker warms up.
         self.control.send("ready", protocol=1)
         while True:
-            for key, _ in selector.select():
-                if key.fileobj is wake:  # SIGTERM
-                    if self.listener:
-                        self.drain(DEFAULT_GRACE)
-                    return
+            left = self.stopping and max(0.0, self.stopping - time.monotonic())
+            if left == 0.0:  # no successor came
+                self.drain(DEFAULT_GRACE)
+                return
+            for key, _ in selector.select(left):
+                if key.fileobj is wake:
+                    wake.recv(1)
+                    if not self.terminate():
+                        return
+                    continue
                 if key.fileobj is not self.control.sock:
                     if self.listener:  # not drained just now
                         self.accept()
                     continue
                 try:
-                    if not self.obey(selector):
+                    if not self.obey():
                         return
                 except ValueError as error:
                     # A standby gives up, since it may have missed its
@@ -194,16 +216,19 @@ class Worker:
                         raise
                     print("message of the supervisor is ignored:", error, file=sys.stderr, flush=True)
 
-    def obey(self, selector):
+    def obey(self):
         """Takes one message; returns whether the worker is still wanted."""
         message = self.control.receive()
         if message is None:  # the supervisor is gone: an active worker serves on
-            selector.unregister(self.control.sock)
+            self.selector.unregister(self.control.sock)
+            self.supervised = False
+            if self.stopping and self.listener:
+                self.drain(DEFAULT_GRACE)
             return bool(self.listener)
         kind, fields, fds = message
         if kind == "activate":
             self.activate(fields, fds)
-            selector.register(self.listener, selectors.EVENT_READ)
+            self.selector.register(self.listener, selectors.EVENT_READ)
             self.control.send("active", process_id=self.process_id, epoch=str(self.epoch))
             return True
         for fd in fds:
@@ -216,8 +241,8 @@ class Worker:
             if not self.process_id:
                 return False
             if self.listener:
-                selector.unregister(self.listener)
                 self.drain(int(fields.get("grace_ms", 0)) / 1000 or DEFAULT_GRACE)
+                return not self.stopping
         return True
 
 

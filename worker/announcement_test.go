@@ -1,0 +1,35 @@
+package worker
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"understudy/internal/pace"
+)
+
+// Whose successor a worker is decides, not its epoch: the first worker of a
+// binding may begin at any.
+func TestAnnouncementDelay(t *testing.T) {
+	off, err := pace.Off(pace.ReportDelay)
+	require.NoError(t, err)
+	require.Equal(t, pace.Breather, announcementDelay(true, pace.Switches{}))
+	require.Zero(t, announcementDelay(false, pace.Switches{}))
+	require.Zero(t, announcementDelay(true, off))
+}
+
+func TestAnnouncementWaits(t *testing.T) {
+	for _, delay := range []time.Duration{0, pace.Breather} {
+		synctest.Test(t, func(t *testing.T) {
+			a := announcement{delay: delay, sent: make(chan struct{})}
+			a.settle() // it has not begun
+			began := time.Now()
+			var sent time.Duration
+			a.begin(func() { sent = time.Since(began) })
+			a.settle()
+			require.Equal(t, delay, sent)
+		})
+	}
+}
