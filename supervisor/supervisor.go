@@ -80,6 +80,10 @@ func (s *Supervisor) Addrs() Addrs { return s.addrs }
 // their grace periods and returns nil. Errors: dirlock.ErrLocked, and whatever keeps
 // it from beginning.
 func (s *Supervisor) Run(ctx context.Context) (err error) {
+	level, err := isolation.ParseLevel(s.cfg.DefaultIsolation)
+	if err != nil {
+		return err
+	}
 	lock, err := dirlock.Take(s.cfg.RuntimeDir, "lock") // the state directory is the registry's to lock
 	if err != nil {
 		return err
@@ -117,7 +121,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	s.engine = engine
 	s.manager = isolation.NewManager(isolation.Config{
 		RuntimeDir:   s.cfg.RuntimeDir,
-		DefaultLevel: s.cfg.DefaultIsolation,
+		DefaultLevel: level,
 		Event:        s.events,
 		Segments:     s.segments,
 		Pool: pool.Config{

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"understudy/supervisor"
+	"understudy/internal/paths"
 )
 
 func main() {
@@ -51,10 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	addr := os.Getenv(addrEnv)
 	if addr == "" {
-		addr = fmt.Sprintf("127.0.0.1:%d", supervisor.DefaultGRPCPort)
+		addr = "unix://" + paths.APISocket()
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&c.addr, "addr", addr, "address of understudyd, host:port or unix:///path; "+addrEnv+" sets the default")
+	f.StringVar(&c.addr, "addr", addr, "address of understudyd, unix:///path or host:port; "+addrEnv+" sets the default")
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long an answer may take; 0 is for ever")
 	f.BoolVar(&c.json, "json", false, "print JSON; streams print one object a line")
 	root.AddCommand(c.launchCommand(), c.listCommand(), c.statusCommand(), c.terminateCommand(), c.poolsCommand(),

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
-	"understudy/internal/api"
+	"understudy/internal/segmentinfo"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/shmregistry"
 )
@@ -65,7 +65,7 @@ func (c *cli) listRegistry(stateDir, processID string) error {
 	if processID != "" {
 		entries = slices.DeleteFunc(entries, func(e shmregistry.Entry) bool { return e.Binding != processID })
 	}
-	segments := api.SegmentMessages(entries)
+	segments := segmentinfo.Messages(entries)
 	if c.json {
 		return c.printJSON(&understudyv1.ListSegmentsResponse{Segments: segments})
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"understudy/patterns"
-	"understudy/supervisor"
+	"understudy/supervisor/config"
 )
 
 // verdict is what validate found out about one file.
@@ -20,7 +20,7 @@ type verdict struct {
 }
 
 func (c *cli) validateCommand() *cobra.Command {
-	var config, dir string
+	var configFile, dir string
 	cmd := &cobra.Command{
 		Use:   "validate [MANIFEST...]",
 		Short: "Check a configuration file and manifests, without a daemon",
@@ -28,25 +28,25 @@ func (c *cli) validateCommand() *cobra.Command {
 named; without any named, all in the patterns directory.`,
 		Example: "  understudy validate --config understudy.yaml\n  understudy validate patterns/echo/manifest.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			verdicts, err := validate(config, dir, args)
+			verdicts, err := validate(configFile, dir, args)
 			if err != nil {
 				return err
 			}
 			return c.printVerdicts(verdicts)
 		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "configuration file")
+	cmd.Flags().StringVar(&configFile, "config", "", "configuration file")
 	cmd.Flags().StringVar(&dir, "patterns-dir", "", "patterns directory; default: the configuration's")
 	must(cmd.MarkFlagFilename("config", "yaml", "yml"))
 	must(cmd.MarkFlagDirname("patterns-dir"))
 	return cmd
 }
 
-func validate(config, dir string, manifests []string) (verdicts []verdict, err error) {
-	cfg := supervisor.DefaultConfig()
-	if config != "" {
-		cfg, err = supervisor.LoadConfig(config)
-		verdicts = append(verdicts, judge(config, "", err))
+func validate(configFile, dir string, manifests []string) (verdicts []verdict, err error) {
+	cfg := config.Default()
+	if configFile != "" {
+		cfg, err = config.Load(configFile)
+		verdicts = append(verdicts, judge(configFile, "", err))
 		if err != nil && dir == "" && len(manifests) == 0 {
 			return verdicts, nil // it would have said where the manifests are
 		}

@@ -1,31 +1,29 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"understudy/isolation"
-	"understudy/supervisor"
+	"understudy/supervisor/config"
 )
 
 // options is what the flags say. Each key of the configuration file has one.
 type options struct {
 	file     string
 	logLevel string
-	cfg      supervisor.Config
+	cfg      config.Config
 }
 
 func (o *options) register(f *pflag.FlagSet) {
-	o.cfg = supervisor.DefaultConfig()
+	o.cfg = config.Default()
 	c := &o.cfg
 	f.StringVar(&o.file, "config", "", "configuration file (YAML, root key launcher)")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.IntVar(&c.GRPCPort, "grpc-port", c.GRPCPort, "port of the API on 127.0.0.1; 0 takes a free one")
 	f.StringVar(&c.PatternsDir, "patterns-dir", c.PatternsDir, "directory with a folder for each pattern")
-	f.Var((*levelValue)(&c.DefaultIsolation), "default-isolation", "level where neither launch nor manifest names one: none, namespace or session")
+	f.StringVar(&c.DefaultIsolation, "default-isolation", c.DefaultIsolation, "level where neither launch nor manifest names one: none, namespace or session")
 	f.StringVar(&c.RuntimeDir, "runtime-dir", c.RuntimeDir, "directory of the sockets")
 	f.StringVar(&c.StateDir, "state-dir", c.StateDir, "directory of what must outlive a reboot")
 	f.DurationVar(&c.ProcessManager.ResyncInterval, "resync-interval", c.ProcessManager.ResyncInterval, "time between reconcile passes")
@@ -45,44 +43,29 @@ func (o *options) register(f *pflag.FlagSet) {
 const self = "/proc/self/exe"
 
 // config is the file's configuration with the flags given laid over it.
-func (o *options) config(f *pflag.FlagSet) (supervisor.Config, error) {
+func (o *options) config(f *pflag.FlagSet) (config.Config, error) {
 	if o.file != "" {
 		given := map[string]string{}
 		f.Visit(func(flag *pflag.Flag) { given[flag.Name] = flag.Value.String() })
 		var err error
-		if o.cfg, err = supervisor.LoadConfig(o.file); err != nil {
-			return supervisor.Config{}, err
+		if o.cfg, err = config.Load(o.file); err != nil {
+			return config.Config{}, err
 		}
 		for name, value := range given { // the flags' variables lie in o.cfg
 			if err := f.Set(name, value); err != nil {
-				return supervisor.Config{}, err
+				return config.Config{}, err
 			}
 		}
 	}
 	if err := o.cfg.MakeAbsolute(); err != nil {
-		return supervisor.Config{}, err
+		return config.Config{}, err
 	}
 	o.cfg.SentinelExe = self
 	return o.cfg, o.cfg.Validate()
 }
 
-// levelValue is a flag that takes an isolation level.
-type levelValue isolation.Level
-
-func (v *levelValue) String() string { return isolation.Level(*v).String() }
-func (v *levelValue) Type() string   { return "level" }
-
-func (v *levelValue) Set(s string) error {
-	l, err := isolation.ParseLevel(s)
-	if err == nil && l == isolation.LevelUnspecified {
-		err = errors.New("must not be empty")
-	}
-	*v = levelValue(l)
-	return err
-}
-
 // backoffValue is a flag that takes a backoff as "100ms" or "100ms..30s".
-type backoffValue supervisor.BackoffPeriod
+type backoffValue config.BackoffPeriod
 
 func (v *backoffValue) String() string { return v.Min.String() + ".." + v.Max.String() }
 func (v *backoffValue) Type() string   { return "duration" }
@@ -93,7 +76,7 @@ func (v *backoffValue) Set(s string) error {
 	if err != nil {
 		return err
 	}
-	*v = backoffValue(supervisor.BackoffFrom(low))
+	*v = backoffValue(config.BackoffFrom(low))
 	if both {
 		v.Max, err = time.ParseDuration(most)
 	}

@@ -20,9 +20,9 @@ const module = "understudy/"
 var layers = [][]string{
 	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/layers", "internal/docs",
 		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/text", "internal/pace",
-		"internal/fault", "internal/cgroup"},
+		"internal/fault", "internal/cgroup", "internal/paths", "internal/principal", "internal/revision"},
 	{"sentinel/", "shmregistry/", "internal/control"},
-	{"takeover/", "patterns", "worker/", "route/"},
+	{"takeover/", "patterns", "worker/", "route/", "internal/segmentinfo"},
 	{"pool/"},
 	{"isolation/"},
 	{"internal/observe"},

@@ -1,4 +1,4 @@
-package supervisor
+package config
 
 import (
 	"errors"
@@ -11,10 +11,9 @@ import (
 
 	"understudy/internal/pace"
 	"understudy/internal/strictyaml"
-	"understudy/isolation"
 )
 
-// LoadConfig reads a configuration file over the defaults:
+// Load reads a configuration file over the defaults:
 //
 //	launcher:
 //	  grpc_port: -1                      # no TCP; 0 takes a free port
@@ -39,8 +38,8 @@ import (
 // sentinel, metrics and health may also stand beside launcher. Relative paths
 // count from the working directory. The error is one line that names the file
 // and, where one is to blame, the line and the field.
-func LoadConfig(file string) (Config, error) {
-	c := DefaultConfig()
+func Load(file string) (Config, error) {
+	c := Default()
 	root := c.sharedFields()
 	launcher := c.launcherFields()
 	for field, set := range c.sharedFields() {
@@ -59,7 +58,7 @@ func LoadConfig(file string) (Config, error) {
 	if err := c.MakeAbsolute(); err != nil {
 		return Config{}, err
 	}
-	var wrong *ConfigError
+	var wrong *Error
 	if err := c.Validate(); errors.As(err, &wrong) {
 		field := "launcher." + wrong.Field
 		if src.Has(wrong.Field) { // one of those that stand beside launcher
@@ -75,7 +74,7 @@ func (c *Config) launcherFields() strictyaml.Fields {
 	return strictyaml.Fields{
 		"grpc_port":         intField(&c.GRPCPort),
 		"patterns_dir":      strictyaml.String(&c.PatternsDir),
-		"default_isolation": levelField(&c.DefaultIsolation),
+		"default_isolation": strictyaml.String(&c.DefaultIsolation),
 		"runtime_dir":       strictyaml.String(&c.RuntimeDir),
 		"state_dir":         strictyaml.String(&c.StateDir),
 		"process_manager": strictyaml.Mapping(strictyaml.Fields{
@@ -148,17 +147,6 @@ func paceField(to *pace.Switches) strictyaml.Setter {
 
 func durationField(to *time.Duration) strictyaml.Setter {
 	return strictyaml.Duration(to, math.MinInt64, math.MaxInt64)
-}
-
-func levelField(to *isolation.Level) strictyaml.Setter {
-	return func(n *yaml.Node) error {
-		var s string
-		err := strictyaml.OneOf(&s, "none", "namespace", "session")(n)
-		if err == nil {
-			*to, err = isolation.ParseLevel(s)
-		}
-		return err
-	}
 }
 
 func backoffField(to *BackoffPeriod) strictyaml.Setter {

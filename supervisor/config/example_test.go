@@ -1,14 +1,14 @@
-package supervisor_test
+package config_test
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"understudy/supervisor"
+	"understudy/supervisor/config"
 )
 
-func ExampleLoadConfig() {
+func ExampleLoad() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		panic(err)
@@ -17,7 +17,7 @@ func ExampleLoadConfig() {
 	file := filepath.Join(dir, "understudy.yaml")
 	_ = os.WriteFile(file, []byte("launcher:\n  grpc_port: 0\n  process_manager: {backoff_period: 1s}\n"), 0o600)
 
-	cfg, err := supervisor.LoadConfig(file)
+	cfg, err := config.Load(file)
 	if err != nil {
 		panic(err)
 	}
