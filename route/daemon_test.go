@@ -20,6 +20,7 @@ import (
 
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 	"understudy/route"
 )
 
@@ -89,7 +90,7 @@ type daemon struct {
 	t          testing.TB
 	socket     string // of the API
 	launcher   launcher.PatternLauncherClient
-	supervisor understudyv1.SupervisorClient
+	supervisor service.SupervisorClient
 	standbys   int
 }
 
@@ -109,7 +110,7 @@ func newDaemon(t testing.TB, more string) *daemon {
 	cc, err := grpc.NewClient(d.target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { cc.Close() })
-	d.launcher, d.supervisor = launcher.NewPatternLauncherClient(cc), understudyv1.NewSupervisorClient(cc)
+	d.launcher, d.supervisor = launcher.NewPatternLauncherClient(cc), service.NewSupervisorClient(cc)
 	return d
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 	"understudy/route"
 )
 
@@ -31,7 +32,7 @@ func within(t testing.TB) context.Context {
 // supervisor serves WatchRoutes, and vanishes and comes back as no real one
 // does on command.
 type supervisor struct {
-	understudyv1.UnimplementedSupervisorServer
+	service.UnimplementedSupervisorServer
 	t      testing.TB
 	socket string
 	server *grpc.Server
@@ -62,7 +63,7 @@ func (s *supervisor) appear() {
 	l, err := net.Listen("unix", s.socket)
 	require.NoError(s.t, err)
 	s.server = grpc.NewServer()
-	understudyv1.RegisterSupervisorServer(s.server, s)
+	service.RegisterSupervisorServer(s.server, s)
 	s.served = make(chan error, 1)
 	go func(server *grpc.Server) { s.served <- server.Serve(l) }(s.server)
 }

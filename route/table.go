@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // Table is the routes of one supervisor, followed from Dial or New until Close.
@@ -121,7 +121,7 @@ func start(conn grpc.ClientConnInterface, owned *grpc.ClientConn, o options) *Ta
 		byAddress: make(map[string]*entry),
 	}
 	t.index.Store(newIndex(0))
-	go t.follow(ctx, understudyv1.NewSupervisorClient(conn), o.pattern)
+	go t.follow(ctx, service.NewSupervisorClient(conn), o.pattern)
 	return t
 }
 

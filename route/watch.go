@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // ErrClosed: the table was closed.
@@ -56,7 +57,7 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Table, error) {
 }
 
 // follow keeps a stream open until ctx ends.
-func (t *Table) follow(ctx context.Context, client understudyv1.SupervisorClient, pattern string) {
+func (t *Table) follow(ctx context.Context, client service.SupervisorClient, pattern string) {
 	defer close(t.ended)
 	wait := backoff.ExponentialBackOff{InitialInterval: leastWait, MaxInterval: mostWait, Multiplier: 2, RandomizationFactor: waitSpread}
 	for {
@@ -77,7 +78,7 @@ func (t *Table) follow(ctx context.Context, client understudyv1.SupervisorClient
 }
 
 // stream follows one stream to its end. was: it had brought the full state.
-func (t *Table) stream(ctx context.Context, client understudyv1.SupervisorClient, pattern string) (was bool, err error) {
+func (t *Table) stream(ctx context.Context, client service.SupervisorClient, pattern string) (was bool, err error) {
 	defer func() {
 		t.mu.Lock()
 		t.stats.Connected = false

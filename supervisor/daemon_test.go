@@ -20,6 +20,7 @@ import (
 
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // patience bounds every wait in these tests: what takes longer does not come.
@@ -33,7 +34,7 @@ type daemon struct {
 	exited     chan error
 	address    string
 	launcher   launcher.PatternLauncherClient
-	supervisor understudyv1.SupervisorClient
+	supervisor service.SupervisorClient
 	journal    *journal
 }
 
@@ -93,7 +94,7 @@ func (d *daemon) start() {
 		t.Fatal("understudyd is not ready")
 	}
 	conn := d.dial()
-	d.launcher, d.supervisor = launcher.NewPatternLauncherClient(conn), understudyv1.NewSupervisorClient(conn)
+	d.launcher, d.supervisor = launcher.NewPatternLauncherClient(conn), service.NewSupervisorClient(conn)
 	d.journal = keepJournal(t, d.supervisor)
 }
 

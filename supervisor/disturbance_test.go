@@ -17,6 +17,7 @@ import (
 	"understudy/internal/dirlock"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func TestSecondSupervisorIsRefused(t *testing.T) {
@@ -64,7 +65,7 @@ func watchAndVanish(t *testing.T, d *daemon) {
 		return c, err
 	}))
 	defer conn.Close()
-	client := understudyv1.NewSupervisorClient(conn)
+	client := service.NewSupervisorClient(conn)
 	routes, err := client.WatchRoutes(d.ctx(), &understudyv1.WatchRoutesRequest{})
 	require.NoError(t, err)
 	first, err := routes.Recv()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // death is the end of a worker.
@@ -44,7 +45,7 @@ type journal struct {
 	heard    chan struct{}  // closed and replaced at each event
 }
 
-func keepJournal(t *testing.T, c understudyv1.SupervisorClient) *journal {
+func keepJournal(t *testing.T, c service.SupervisorClient) *journal {
 	ctx, cancel := context.WithCancel(context.Background())
 	events, err := c.WatchEvents(ctx, &understudyv1.WatchEventsRequest{})
 	require.NoError(t, err)

@@ -20,6 +20,7 @@ import (
 	"understudy/patterns/echo/echov1"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 const (
@@ -34,7 +35,7 @@ type daemon struct {
 	logFile    string
 	conn       *grpc.ClientConn
 	launcher   launcher.PatternLauncherClient
-	supervisor understudyv1.SupervisorClient
+	supervisor service.SupervisorClient
 	events     grpc.ServerStreamingClient[understudyv1.Event]
 }
 
@@ -78,7 +79,7 @@ func startDaemon(ctx context.Context, program, patterns, dir string) (*daemon, e
 		return nil, errors.Join(err, d.stop())
 	}
 	d.launcher = launcher.NewPatternLauncherClient(d.conn)
-	d.supervisor = understudyv1.NewSupervisorClient(d.conn)
+	d.supervisor = service.NewSupervisorClient(d.conn)
 	if d.events, err = d.supervisor.WatchEvents(ctx, &understudyv1.WatchEventsRequest{}); err != nil {
 		return nil, errors.Join(err, d.stop())
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // completeTimeout is how long a person who pressed Tab waits.
@@ -18,7 +19,7 @@ func (c *cli) completeBindings(cmd *cobra.Command, args []string, _ string) ([]s
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return c.complete(cmd, func(ctx context.Context, client understudyv1.SupervisorClient) (words []string, err error) {
+	return c.complete(cmd, func(ctx context.Context, client service.SupervisorClient) (words []string, err error) {
 		a, err := client.ListBindings(ctx, &understudyv1.ListBindingsRequest{})
 		for _, b := range a.GetBindings() {
 			words = append(words, b.GetProcessId())
@@ -32,7 +33,7 @@ func (c *cli) completePatterns(cmd *cobra.Command, args []string, _ string) ([]s
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return c.complete(cmd, func(ctx context.Context, client understudyv1.SupervisorClient) (words []string, err error) {
+	return c.complete(cmd, func(ctx context.Context, client service.SupervisorClient) (words []string, err error) {
 		a, err := client.ListPools(ctx, &understudyv1.ListPoolsRequest{})
 		for _, p := range a.GetPools() {
 			words = append(words, p.GetPattern())
@@ -41,12 +42,12 @@ func (c *cli) completePatterns(cmd *cobra.Command, args []string, _ string) ([]s
 	})
 }
 
-func (c *cli) complete(cmd *cobra.Command, ask func(context.Context, understudyv1.SupervisorClient) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func (c *cli) complete(cmd *cobra.Command, ask func(context.Context, service.SupervisorClient) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 	defer cancel()
 	var words []string
 	err := c.connected(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-		words, err = ask(ctx, understudyv1.NewSupervisorClient(conn))
+		words, err = ask(ctx, service.NewSupervisorClient(conn))
 		return err
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func (c *cli) eventsCommand() *cobra.Command {
@@ -20,7 +21,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.stream(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				stream, err := understudyv1.NewSupervisorClient(conn).WatchEvents(ctx, &understudyv1.WatchEventsRequest{})
+				stream, err := service.NewSupervisorClient(conn).WatchEvents(ctx, &understudyv1.WatchEventsRequest{})
 				if err != nil {
 					return err
 				}

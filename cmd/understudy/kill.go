@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // maxSignal is SIGRTMAX (signal(7)).
@@ -29,7 +30,7 @@ func (c *cli) killCommand() *cobra.Command {
 				return err
 			}
 			return c.call(cmd.Context(), "asking", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				a, err := understudyv1.NewSupervisorClient(conn).SignalWorker(ctx,
+				a, err := service.NewSupervisorClient(conn).SignalWorker(ctx,
 					&understudyv1.SignalWorkerRequest{ProcessId: args[0], Signal: int32(sig)})
 				switch {
 				case err != nil:

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func (c *cli) listCommand() *cobra.Command {
@@ -17,7 +18,7 @@ func (c *cli) listCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd.Context(), "listing", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				a, err := understudyv1.NewSupervisorClient(conn).ListBindings(ctx, &understudyv1.ListBindingsRequest{})
+				a, err := service.NewSupervisorClient(conn).ListBindings(ctx, &understudyv1.ListBindingsRequest{})
 				if err != nil {
 					return err
 				}

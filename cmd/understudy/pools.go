@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func (c *cli) poolsCommand() *cobra.Command {
@@ -18,7 +19,7 @@ func (c *cli) poolsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd.Context(), "listing", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				a, err := understudyv1.NewSupervisorClient(conn).ListPools(ctx, &understudyv1.ListPoolsRequest{})
+				a, err := service.NewSupervisorClient(conn).ListPools(ctx, &understudyv1.ListPoolsRequest{})
 				if err != nil {
 					return err
 				}

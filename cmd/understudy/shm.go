@@ -12,6 +12,7 @@ import (
 
 	"understudy/internal/segmentinfo"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 	"understudy/shmregistry"
 )
 
@@ -41,7 +42,7 @@ func (c *cli) shmListCommand() *cobra.Command {
 				return c.listRegistry(stateDir, r.GetProcessId())
 			}
 			return c.call(cmd.Context(), "listing", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				a, err := understudyv1.NewSupervisorClient(conn).ListSegments(ctx, r)
+				a, err := service.NewSupervisorClient(conn).ListSegments(ctx, r)
 				switch {
 				case err != nil:
 					return err
@@ -80,7 +81,7 @@ func (c *cli) shmSweepCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd.Context(), "sweeping", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				a, err := understudyv1.NewSupervisorClient(conn).SweepSegments(ctx, r)
+				a, err := service.NewSupervisorClient(conn).SweepSegments(ctx, r)
 				switch {
 				case err != nil:
 					return err

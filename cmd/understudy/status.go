@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func (c *cli) statusCommand() *cobra.Command {
@@ -22,7 +23,7 @@ func (c *cli) statusCommand() *cobra.Command {
 		ValidArgsFunction: c.completeBindings,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), "asking", func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				client := understudyv1.NewSupervisorClient(conn)
+				client := service.NewSupervisorClient(conn)
 				if len(args) == 0 {
 					s, err := client.GetStatus(ctx, &understudyv1.GetStatusRequest{})
 					switch {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func (c *cli) watchCommand() *cobra.Command {
@@ -19,7 +20,7 @@ func (c *cli) watchCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.stream(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				stream, err := understudyv1.NewSupervisorClient(conn).WatchRoutes(ctx, r)
+				stream, err := service.NewSupervisorClient(conn).WatchRoutes(ctx, r)
 				if err != nil {
 					return err
 				}

@@ -23,6 +23,7 @@ import (
 	"understudy/patterns/echo/echov1"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // nobody is the ordinary user as whom root runs the test; anybody else runs it
@@ -75,7 +76,7 @@ func TestOrdinaryUser(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	api := dial(t, strings.Fields(rest)[0])
-	supervisor := understudyv1.NewSupervisorClient(api)
+	supervisor := service.NewSupervisorClient(api)
 	status, err := supervisor.GetStatus(ctx, &understudyv1.GetStatusRequest{})
 	require.NoError(t, err)
 	var names []string

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"understudy/proto/prism/launcher"
-	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 	"understudy/supervisor"
 	"understudy/worker"
 )
@@ -58,7 +58,7 @@ func serve(ctx context.Context, a *worker.Assignment) error {
 // house is a running supervisor with clients on its unix socket.
 type house struct {
 	launcher   launcher.PatternLauncherClient
-	supervisor understudyv1.SupervisorClient
+	supervisor service.SupervisorClient
 	conn       *grpc.ClientConn
 	addrs      supervisor.Addrs
 	stop       func()
@@ -104,7 +104,7 @@ func open(t *testing.T) *house {
 	}
 	t.Cleanup(h.stop)
 	h.conn = dial(t, "unix://"+h.addrs.Unix)
-	h.launcher, h.supervisor = launcher.NewPatternLauncherClient(h.conn), understudyv1.NewSupervisorClient(h.conn)
+	h.launcher, h.supervisor = launcher.NewPatternLauncherClient(h.conn), service.NewSupervisorClient(h.conn)
 	return h
 }
 

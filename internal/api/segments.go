@@ -10,12 +10,12 @@ import (
 	understudyv1 "understudy/proto/understudy/v1"
 )
 
-// ListSegments implements understudyv1.SupervisorServer.
+// ListSegments implements service.SupervisorServer.
 func (s *supervisorService) ListSegments(_ context.Context, r *understudyv1.ListSegmentsRequest) (*understudyv1.ListSegmentsResponse, error) {
 	return &understudyv1.ListSegmentsResponse{Segments: segmentinfo.Messages(s.core.Segments(r.GetProcessId()))}, nil
 }
 
-// SweepSegments implements understudyv1.SupervisorServer.
+// SweepSegments implements service.SupervisorServer.
 func (s *supervisorService) SweepSegments(_ context.Context, r *understudyv1.SweepSegmentsRequest) (*understudyv1.SweepSegmentsResponse, error) {
 	swept, err := s.core.SweepSegments(r.GetDryRun())
 	if err != nil {

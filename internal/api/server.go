@@ -38,6 +38,7 @@ import (
 	"understudy/pool"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 	"understudy/shmregistry"
 )
 
@@ -123,7 +124,7 @@ func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
 	)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	launcher.RegisterPatternLauncherServer(s.grpc, &launcherService{core: core, begun: time.Now()})
-	understudyv1.RegisterSupervisorServer(s.grpc, &supervisorService{core: core, events: events, closing: s.closing})
+	service.RegisterSupervisorServer(s.grpc, &supervisorService{core: core, events: events, closing: s.closing})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	for name := range s.grpc.GetServiceInfo() {
 		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)

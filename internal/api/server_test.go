@@ -15,6 +15,7 @@ import (
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func TestHealthAndReflectionOnBothListeners(t *testing.T) {
@@ -75,7 +76,7 @@ func TestClientsThatVanishAreForgotten(t *testing.T) {
 			return c, err
 		}))
 		for range 20 {
-			stream, err := understudyv1.NewSupervisorClient(conn).WatchEvents(ctx, &understudyv1.WatchEventsRequest{})
+			stream, err := service.NewSupervisorClient(conn).WatchEvents(ctx, &understudyv1.WatchEventsRequest{})
 			require.NoError(t, err)
 			_, err = stream.Header()
 			require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"understudy/internal/observe"
 	"understudy/isolation"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // maxSignal is SIGRTMAX (signal(7)).
@@ -17,7 +18,7 @@ const maxSignal = 64
 
 // supervisorService is understudy.v1.Supervisor.
 type supervisorService struct {
-	understudyv1.UnimplementedSupervisorServer
+	service.UnimplementedSupervisorServer
 	core    Core
 	events  *observe.Hub
 	closing context.Context // done when streams must end
@@ -38,7 +39,7 @@ func ended(ctx context.Context, err error) error {
 	return toStatus(err)
 }
 
-// WatchRoutes implements understudyv1.SupervisorServer.
+// WatchRoutes implements service.SupervisorServer.
 func (s *supervisorService) WatchRoutes(r *understudyv1.WatchRoutesRequest, stream grpc.ServerStreamingServer[understudyv1.RoutesUpdate]) error {
 	ctx, cancel := s.streamContext(stream)
 	defer cancel()
@@ -55,7 +56,7 @@ func (s *supervisorService) WatchRoutes(r *understudyv1.WatchRoutesRequest, stre
 	}
 }
 
-// WatchEvents implements understudyv1.SupervisorServer.
+// WatchEvents implements service.SupervisorServer.
 func (s *supervisorService) WatchEvents(_ *understudyv1.WatchEventsRequest, stream grpc.ServerStreamingServer[understudyv1.Event]) error {
 	ctx, cancel := s.streamContext(stream)
 	defer cancel()
@@ -79,7 +80,7 @@ func (s *supervisorService) WatchEvents(_ *understudyv1.WatchEventsRequest, stre
 	}
 }
 
-// ListPools implements understudyv1.SupervisorServer.
+// ListPools implements service.SupervisorServer.
 func (s *supervisorService) ListPools(context.Context, *understudyv1.ListPoolsRequest) (*understudyv1.ListPoolsResponse, error) {
 	out := &understudyv1.ListPoolsResponse{}
 	for _, p := range s.core.Pools() {
@@ -88,7 +89,7 @@ func (s *supervisorService) ListPools(context.Context, *understudyv1.ListPoolsRe
 	return out, nil
 }
 
-// GetBinding implements understudyv1.SupervisorServer.
+// GetBinding implements service.SupervisorServer.
 func (s *supervisorService) GetBinding(_ context.Context, r *understudyv1.GetBindingRequest) (*understudyv1.Binding, error) {
 	b, ok := s.core.Lookup(r.GetProcessId())
 	if !ok {
@@ -97,7 +98,7 @@ func (s *supervisorService) GetBinding(_ context.Context, r *understudyv1.GetBin
 	return bindingMessage(b), nil
 }
 
-// ListBindings implements understudyv1.SupervisorServer.
+// ListBindings implements service.SupervisorServer.
 func (s *supervisorService) ListBindings(context.Context, *understudyv1.ListBindingsRequest) (*understudyv1.ListBindingsResponse, error) {
 	out := &understudyv1.ListBindingsResponse{}
 	for _, b := range s.core.List() {
@@ -106,7 +107,7 @@ func (s *supervisorService) ListBindings(context.Context, *understudyv1.ListBind
 	return out, nil
 }
 
-// SignalWorker implements understudyv1.SupervisorServer.
+// SignalWorker implements service.SupervisorServer.
 func (s *supervisorService) SignalWorker(ctx context.Context, r *understudyv1.SignalWorkerRequest) (*understudyv1.SignalWorkerResponse, error) {
 	if r.GetSignal() < 1 || r.GetSignal() > maxSignal {
 		return nil, invalid("signal", "%d is not between 1 and %d", r.GetSignal(), maxSignal)
@@ -118,7 +119,7 @@ func (s *supervisorService) SignalWorker(ctx context.Context, r *understudyv1.Si
 	return &understudyv1.SignalWorkerResponse{Pid: int32(pid)}, nil
 }
 
-// GetStatus implements understudyv1.SupervisorServer.
+// GetStatus implements service.SupervisorServer.
 func (s *supervisorService) GetStatus(context.Context, *understudyv1.GetStatusRequest) (*understudyv1.SupervisorStatus, error) {
 	return s.core.Status(), nil
 }

@@ -12,10 +12,11 @@ import (
 
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 // route reads the stream until a route of the process id passes.
-func route(t *testing.T, stream understudyv1.Supervisor_WatchRoutesClient, id string, pass func(*understudyv1.Route) bool) *understudyv1.Route {
+func route(t *testing.T, stream service.Supervisor_WatchRoutesClient, id string, pass func(*understudyv1.Route) bool) *understudyv1.Route {
 	t.Helper()
 	for {
 		u, err := stream.Recv()
@@ -55,7 +56,7 @@ func TestWatchRoutesTellsOfALifeAndOfADeath(t *testing.T) {
 			return r.Epoch == epoch && r.State == understudyv1.RouteState_ROUTE_STATE_ACTIVE
 		}
 	}
-	for _, stream := range []understudyv1.Supervisor_WatchRoutesClient{all, one} {
+	for _, stream := range []service.Supervisor_WatchRoutesClient{all, one} {
 		r := route(t, stream, a.ProcessId, active(1))
 		require.Equal(t, a.Address, r.Address)
 		require.Equal(t, "good", r.Pattern)

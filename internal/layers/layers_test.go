@@ -105,7 +105,7 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"patterns/echo", "understudy/patterns/echo/echov1", true},
 		{"patterns/echo", "understudy/worker", true},
 		{"worker", "understudy/worker/heir", true},
-		{"worker", "google.golang.org/grpc", true},
+		{"worker/grpcworker", "google.golang.org/grpc", true},
 		{"isolation", "google.golang.org/grpc/status", false},
 		{"internal/api", "google.golang.org/grpc/status", true},
 		{"internal/api", "understudy/internal/observe", true},

@@ -19,7 +19,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"understudy/proto/prism/launcher"
-	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 	"understudy/shmregistry"
 )
 
@@ -67,7 +67,7 @@ type Daemon struct {
 	grpc       string
 	conn       *grpc.ClientConn
 	launcher   launcher.PatternLauncherClient
-	supervisor understudyv1.SupervisorClient
+	supervisor service.SupervisorClient
 }
 
 // Start starts it and returns when it is ready.
@@ -104,7 +104,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, errors.Join(err, d.Stop())
 	}
 	d.launcher = launcher.NewPatternLauncherClient(d.conn)
-	d.supervisor = understudyv1.NewSupervisorClient(d.conn)
+	d.supervisor = service.NewSupervisorClient(d.conn)
 	return d, nil
 }
 
