@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"understudy/internal/control"
+	"understudy/internal/fdpass"
 	"understudy/internal/pace"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/worker/heir"
@@ -58,8 +59,8 @@ type life struct {
 	supervisorGone  bool
 	finished        bool // run returns
 
-	announcement announcement
-	leaveDeep    func() // of preferDeepStacks; nil before the end of the rehearsal
+	active    deferredActive
+	prewarmed func() // takes back what prewarm did; nil where nothing was rehearsed
 }
 
 // begin starts the warm-up.
@@ -99,7 +100,7 @@ func (l *life) receive(in incoming) error {
 	if in.err != nil {
 		if l.assignment != nil || errors.Is(in.err, control.ErrUnknown) {
 			l.log.Warn("message of the supervisor is ignored", "error", in.err)
-			closeAll(in.fds)
+			fdpass.CloseAll(in.fds)
 			return nil
 		}
 		return fmt.Errorf("supervisor sent: %w", in.err)
@@ -107,7 +108,7 @@ func (l *life) receive(in incoming) error {
 	if m := in.message.GetActivate(); m != nil {
 		return l.activate(m, in.fds)
 	}
-	closeAll(in.fds)
+	fdpass.CloseAll(in.fds)
 	switch m := in.message.Message.(type) {
 	case *understudyv1.ToWorker_Probe:
 		l.probe(m.Probe)
@@ -123,23 +124,23 @@ func (l *life) receive(in incoming) error {
 // is not done here.
 func (l *life) activate(m *understudyv1.Activate, fds []int) error {
 	if !l.isWarm || l.assignment != nil {
-		closeAll(fds)
+		fdpass.CloseAll(fds)
 		return l.receive(incoming{err: fmt.Errorf("%w: activation of a worker that is no standby", control.ErrMalformed)})
 	}
 	a := newAssignment(m, l.link.conn)
 	active := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
-	l.announcement.sent = make(chan struct{})
-	l.announcement.delay = announcementDelay(m.Takeover, l.pace)
+	l.active.sent = make(chan struct{})
+	l.active.delay = activeDelay(m.Takeover, l.pace)
 	announce := func() {
-		l.announcement.begin(func() {
+		l.active.begin(func() {
 			l.link.send(active)
-			if l.leaveDeep != nil {
-				l.leaveDeep()
+			if l.prewarmed != nil {
+				l.prewarmed()
 			}
 		})
 	}
-	if err := a.endow(m, fds, l.heir, announce); err != nil {
+	if err := a.receiveDescriptors(m, fds, l.heir, announce); err != nil {
 		return fmt.Errorf("activate %s: %w", a.ProcessID, err)
 	}
 	l.assignment = a
@@ -206,7 +207,7 @@ func (l *life) ended(err error) error {
 		l.log.Info("serve ended", "process_id", l.assignment.ProcessID, "epoch", l.assignment.Epoch, "error", err)
 	}
 	l.drained, l.overdue = true, nil
-	l.announcement.settle()
+	l.active.settle()
 	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Drained{Drained: &understudyv1.Drained{}}})
 	l.finished = l.exitWhenDrained
 	return nil
@@ -230,7 +231,7 @@ func (l *life) terminate(reason string) {
 	default:
 		l.stopping = true
 		l.noSuccessor = time.After(handoverTime)
-		l.announcement.settle()
+		l.active.settle()
 		l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Draining{
 			Draining: &understudyv1.Draining{Reason: reason}}})
 	}

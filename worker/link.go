@@ -7,14 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/control"
+	"understudy/internal/fdpass"
+	"understudy/internal/pace"
 	understudyv1 "understudy/proto/understudy/v1"
 )
 
 // link is the control socket: a goroutine that reads and takes no part in
 // anything else, and sends that never wait.
 type link struct {
-	conn *control.Conn
-	log  *slog.Logger
+	conn   *control.Conn
+	log    *slog.Logger
+	decode func([]byte) (*understudyv1.ToWorker, error)
 	// in is closed at the end of the connection.
 	in   chan incoming
 	done chan struct{} // nobody takes from in any more
@@ -28,8 +31,11 @@ type incoming struct {
 	err     error
 }
 
-func newLink(c *control.Conn, log *slog.Logger) *link {
-	l := &link{conn: c, log: log, in: make(chan incoming), done: make(chan struct{}), read: make(chan struct{})}
+func newLink(c *control.Conn, log *slog.Logger, s pace.Switches) *link {
+	l := &link{conn: c, log: log, decode: control.DecodeToWorker, in: make(chan incoming), done: make(chan struct{}), read: make(chan struct{})}
+	if s.On(pace.FastParser) {
+		l.decode = control.DecodeToWorkerFast
+	}
 	go l.reader()
 	return l
 }
@@ -43,7 +49,7 @@ func (l *link) reader() {
 		b, in.fds, in.err = l.conn.Recv()
 		switch {
 		case in.err == nil:
-			in.message, in.err = control.DecodeToWorker(b)
+			in.message, in.err = l.decode(b)
 		case errors.Is(in.err, control.ErrEmpty), errors.Is(in.err, control.ErrOversized), errors.Is(in.err, control.ErrTruncatedFDs):
 		default:
 			return
@@ -51,14 +57,14 @@ func (l *link) reader() {
 		select {
 		case l.in <- in:
 		case <-l.done:
-			closeAll(in.fds)
+			fdpass.CloseAll(in.fds)
 			return
 		}
 	}
 }
 
-// send tells the supervisor. One that is gone, or does not listen, is told
-// nothing: it has deadlines for everything that it expects to hear.
+// send sends the supervisor a message. A message that cannot be sent is lost:
+// the supervisor has deadlines for all that it expects.
 func (l *link) send(m *understudyv1.FromWorker) {
 	b, err := control.Encode(m)
 	if err == nil {
@@ -73,10 +79,4 @@ func (l *link) close() {
 	close(l.done)
 	l.conn.Close()
 	<-l.read
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 }

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/control"
+	"understudy/internal/fdpass"
 	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/worker/internal/prewarm"
 )
 
 // rehearse goes once, on sockets of its own, the whole way from an activation
@@ -32,8 +34,7 @@ func (l *life) rehearse(ctx context.Context) error {
 	} else if err := converse(a.Listener()); err != nil {
 		l.log.Info("first connection was not rehearsed; it will be slower", "error", err)
 	}
-	l.leaveDeep = preferDeepStacks(ctx)
-	populateHeap()
+	l.prewarmed = prewarm.Memory(ctx, l.pace)
 	return nil
 }
 
@@ -70,16 +71,16 @@ func (l *life) activateAside() (*Assignment, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := control.DecodeToWorker(b)
+	m, err := l.link.decode(b)
 	if err != nil {
-		closeAll(fds)
+		fdpass.CloseAll(fds)
 		return nil, err
 	}
 	a := newAssignment(m.GetActivate(), self)
 	announce := &understudyv1.FromWorker{Message: &understudyv1.FromWorker_Active{
 		Active: &understudyv1.Active{ProcessId: a.ProcessID, Epoch: a.Epoch}}}
 	(&link{conn: self, log: l.log}).send(announce)
-	return a, a.endow(m.GetActivate(), fds, l.heir, func() {})
+	return a, a.receiveDescriptors(m.GetActivate(), fds, l.heir, func() {})
 }
 
 // rehearsalTime bounds the conversation: whoever else finds the socket might

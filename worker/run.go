@@ -48,10 +48,10 @@ func Run(ctx context.Context, p Pattern) error {
 	log := slog.With("pattern", env.pattern, "worker", env.worker, "pid", os.Getpid())
 	h := startHeir(env.fence, log)
 	env.close()
-	l := &life{pattern: p, config: env.config, heir: h, log: log, pace: env.pace, link: newLink(conn, log)}
+	l := &life{pattern: p, config: env.config, heir: h, log: log, pace: env.pace, link: newLink(conn, log, env.pace)}
 	defer l.link.close()
 	if err := l.run(ctx, term); err != nil {
-		l.announcement.settle()
+		l.active.settle()
 		l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_Fatal{
 			Fatal: &understudyv1.Fatal{Error: valid(err.Error())}}})
 		return err

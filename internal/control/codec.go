@@ -42,11 +42,6 @@ func Encode(m proto.Message) ([]byte, error) {
 // DecodeToWorker reads what the supervisor sent. Fields that this version does
 // not know are passed over; a kind of message it does not know is ErrUnknown.
 func DecodeToWorker(b []byte) (*understudyv1.ToWorker, error) {
-	if len(b) <= MaxMessage {
-		if m := parseActivation(b); m != nil {
-			return m, nil
-		}
-	}
 	m := new(understudyv1.ToWorker)
 	if err := decode(b, m); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 
 func FuzzDecodeToWorker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := DecodeToWorker(b)
-		roundTrip(t, b, m, err, DecodeToWorker)
+		m, err := DecodeToWorkerFast(b)
+		roundTrip(t, b, m, err, DecodeToWorkerFast)
 		if quick := parseActivation(b); quick != nil && len(b) <= MaxMessage {
 			library := new(understudyv1.ToWorker)
 			if err := decode(b, library); err != nil || !proto.Equal(quick, library) {

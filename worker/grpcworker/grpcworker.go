@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	"understudy/internal/pace"
 	"understudy/worker"
 )
 
@@ -165,7 +166,7 @@ func (s *server) serve(ctx context.Context, a *worker.Assignment) error {
 		s.leave(a.Grace())
 	})
 	l := a.Listener()
-	if s.plain {
+	if s.plain && pace.FromEnvironment().On(pace.Greeter) {
 		l = greeter{l}
 	}
 	err := s.grpc.Serve(l)

@@ -12,18 +12,18 @@ import (
 
 // Whose successor a worker is decides, not its epoch: the first worker of a
 // binding may begin at any.
-func TestAnnouncementDelay(t *testing.T) {
+func TestDeferredActiveDelay(t *testing.T) {
 	off, err := pace.Off(pace.ReportDelay)
 	require.NoError(t, err)
-	require.Equal(t, pace.Breather, announcementDelay(true, pace.Switches{}))
-	require.Zero(t, announcementDelay(false, pace.Switches{}))
-	require.Zero(t, announcementDelay(true, off))
+	require.Equal(t, pace.Breather, activeDelay(true, pace.Switches{}))
+	require.Zero(t, activeDelay(false, pace.Switches{}))
+	require.Zero(t, activeDelay(true, off))
 }
 
-func TestAnnouncementWaits(t *testing.T) {
+func TestDeferredActiveWaits(t *testing.T) {
 	for _, delay := range []time.Duration{0, pace.Breather} {
 		synctest.Test(t, func(t *testing.T) {
-			a := announcement{delay: delay, sent: make(chan struct{})}
+			a := deferredActive{delay: delay, sent: make(chan struct{})}
 			a.settle() // it has not begun
 			began := time.Now()
 			var sent time.Duration

@@ -5,21 +5,22 @@ import (
 	"net"
 
 	"understudy/internal/control"
+	"understudy/internal/fdpass"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/shmregistry/segment"
 	"understudy/worker/heir"
 )
 
-// endow gives an assignment what its activation came with, and uses up all of
-// the descriptors. Those of segments stay open as long as the process: a
-// supervisor that was restarted finds the segments by them. begin is called at
-// the first Accept of the first listener.
-func (a *Assignment) endow(m *understudyv1.Activate, fds []int, h *heir.Heir, begin func()) (err error) {
+// receiveDescriptors makes listeners and segments of the descriptors that came
+// with an activation, all of which it takes over. Those of segments stay open as
+// long as the process lives: a supervisor that was restarted finds the segments
+// by them. begin is called at the first Accept of the first listener.
+func (a *Assignment) receiveDescriptors(m *understudyv1.Activate, fds []int, h *heir.Heir, begin func()) (err error) {
 	defer func() {
 		if err == nil {
-			closeAll(fds[:len(m.Listeners)])
+			fdpass.CloseAll(fds[:len(m.Listeners)])
 		} else {
-			closeAll(fds)
+			fdpass.CloseAll(fds)
 			closeListeners(a.Listeners)
 			closeSegments(a.Segments)
 		}

@@ -1,4 +1,4 @@
-package worker
+package prewarm
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/pace"
 )
 
 // firstStackNow is what a new goroutine begins with, in bytes.
@@ -33,6 +35,20 @@ func TestDeepStacksArePreferred(t *testing.T) {
 		runtime.GC()
 		return firstStackNow() < 8<<10
 	}, 30*time.Second, time.Millisecond)
+}
+
+// Each part can be turned off.
+func TestSwitches(t *testing.T) {
+	off, err := pace.Off(pace.DeepStacks, pace.PopulateHeap)
+	require.NoError(t, err)
+	runtime.GC()
+	require.Less(t, firstStackNow(), uint64(8<<10), "before")
+	Memory(t.Context(), off)()
+	runtime.GC()
+	require.Less(t, firstStackNow(), uint64(8<<10), "off")
+	done := Memory(t.Context(), pace.Switches{})
+	require.GreaterOrEqual(t, firstStackNow(), uint64(8<<10), "on")
+	done()
 }
 
 // What the runtime gave back to the kernel is there again.

@@ -7,9 +7,9 @@ import (
 	"understudy/internal/pace"
 )
 
-// announcement is the message that the worker is active. It is sent beside the
-// first Accept, not before it: connections are waiting.
-type announcement struct {
+// deferredActive sends the message that the worker is active: beside the first
+// Accept, not before it, because connections are waiting.
+type deferredActive struct {
 	// delay is how long it is held back. A worker that takes over leaves its
 	// first answers the processors that the supervisor would use.
 	delay time.Duration
@@ -17,9 +17,9 @@ type announcement struct {
 	sent  chan struct{}
 }
 
-// announcementDelay is none for the first worker of a binding: a launch waits
+// activeDelay is none for the first worker of a binding: a launch waits
 // for its message.
-func announcementDelay(takeover bool, s pace.Switches) time.Duration {
+func activeDelay(takeover bool, s pace.Switches) time.Duration {
 	if !takeover || !s.On(pace.ReportDelay) {
 		return 0
 	}
@@ -27,7 +27,7 @@ func announcementDelay(takeover bool, s pace.Switches) time.Duration {
 }
 
 // begin sends it, after the delay. It is called once.
-func (a *announcement) begin(send func()) {
+func (a *deferredActive) begin(send func()) {
 	a.begun.Store(true)
 	say := func() {
 		send()
@@ -40,9 +40,9 @@ func (a *announcement) begin(send func()) {
 	time.AfterFunc(a.delay, say)
 }
 
-// settle waits until an announcement that has begun is sent, so that later
-// messages come after it.
-func (a *announcement) settle() {
+// settle waits for the message if it has begun, so that later ones come after
+// it.
+func (a *deferredActive) settle() {
 	if a.begun.Load() {
 		<-a.sent
 	}
