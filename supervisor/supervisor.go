@@ -61,9 +61,13 @@ type Addrs struct {
 	GRPC, Unix, Metrics, Health string
 }
 
-// New checks a configuration. It starts nothing.
+// New checks a configuration, and that the patterns directory can be read. It
+// starts nothing.
 func New(cfg Config, log *slog.Logger) (*Supervisor, error) {
 	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := readable(cfg.PatternsDir); err != nil {
 		return nil, err
 	}
 	return &Supervisor{cfg: cfg, log: log, loop: newLoop(), hub: observe.NewHub(), metrics: observe.NewMetrics(),

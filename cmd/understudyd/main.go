@@ -3,7 +3,7 @@
 //
 // It prints one line on stdout when it is ready to serve, and logs to stderr.
 // SIGTERM and SIGINT stop it with every worker; a second one ends it at once
-// and leaves the workers. Exit codes: 0 stopped, 1 failed, 2 not understood
+// and leaves the workers. SIGHUP is logged and does nothing else. Exit codes: 0 stopped, 1 failed, 2 not understood
 // (flags, configuration).
 package main
 
@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -29,10 +30,14 @@ func main() {
 	// A reader of our log that goes away must not take us with it. Notify, not
 	// Ignore: what is ignored stays so in the workers.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	// From the first moment: a terminal that closes, or a habit of logrotate,
+	// must not end us and leave the workers to themselves.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
 	if err := defaultChildSignal(); err != nil { // it costs some time at each death, no more
 		fmt.Fprintln(os.Stderr, "understudyd:", err)
 	}
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err := run(ctx, os.Args[1:], os.Stdout, hangups)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "understudyd:", err)
 	}
@@ -55,14 +60,14 @@ func exitCode(err error) int {
 	return 1
 }
 
-// run is the program, until ctx ends.
-func run(ctx context.Context, args []string, stdout io.Writer) error {
-	cmd := command(stdout)
+// run is the program, until ctx ends. SIGHUPs come by hangups.
+func run(ctx context.Context, args []string, stdout io.Writer, hangups <-chan os.Signal) error {
+	cmd := command(stdout, hangups)
 	cmd.SetArgs(args)
 	return cmd.ExecuteContext(ctx)
 }
 
-func command(stdout io.Writer) *cobra.Command {
+func command(stdout io.Writer, hangups <-chan os.Signal) *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
 		Use:   "understudyd",
@@ -97,6 +102,9 @@ Settings come from --config FILE and from flags; flags win.`,
 			if err != nil {
 				return usageError{err}
 			}
+			ended := make(chan struct{})
+			defer close(ended)
+			go logHangups(log, hangups, ended)
 			return supervise(cmd.Context(), s, stdout)
 		},
 	}
@@ -129,6 +137,18 @@ func supervise(ctx context.Context, s *supervisor.Supervisor, stdout io.Writer) 
 	}
 	_, _ = daemon.SdNotify(true, daemon.SdNotifyStopping)
 	return <-ended
+}
+
+// logHangups tells of each SIGHUP, as nothing else happens at one.
+func logHangups(log *slog.Logger, hangups <-chan os.Signal, ended <-chan struct{}) {
+	for {
+		select {
+		case <-hangups:
+			log.Info("SIGHUP does nothing here: the configuration is read at the start alone")
+		case <-ended:
+			return
+		}
+	}
 }
 
 func orOff(addr string) string {

@@ -56,14 +56,42 @@ type process struct {
 
 // output is what a process wrote so far.
 type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	more chan struct{} // closed when there is more; nil while nobody waits
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.more != nil {
+		close(o.more)
+		o.more = nil
+	}
 	return o.buf.Write(p)
+}
+
+// await waits until a text was written n times.
+func (o *output) await(t *testing.T, text string, n int) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		o.mu.Lock()
+		found := strings.Count(o.buf.String(), text)
+		if o.more == nil {
+			o.more = make(chan struct{})
+		}
+		more := o.more
+		o.mu.Unlock()
+		if found >= n {
+			return
+		}
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("%q was not written %d times:\n%s", text, n, o)
+		}
+	}
 }
 
 func (o *output) String() string {
@@ -175,6 +203,19 @@ func TestReadyThenStopped(t *testing.T) {
 	}
 }
 
+// SIGHUP is told of, and nothing else happens.
+func TestSIGHUPDoesNotEndIt(t *testing.T) {
+	d := start(t, home(t))
+	for n := 1; n <= 2; n++ {
+		require.NoError(t, d.cmd.Process.Signal(unix.SIGHUP))
+		d.stderr.await(t, "SIGHUP does nothing here", n)
+	}
+	c, err := net.Dial("unix", d.ready["unix"])
+	require.NoError(t, err)
+	c.Close()
+	require.Zero(t, d.stop(t, unix.SIGTERM), "%s", d.stderr)
+}
+
 func TestPortsCanBeOffAndFlagsWinOverTheFile(t *testing.T) {
 	dir := home(t)
 	config := configured(t, dir, "launcher:\n  runtime_dir: /proc/nowhere\n  grpc_port: 1\nmetrics: {port: 2}\nhealth: {port: 3}\n")
@@ -208,6 +249,8 @@ func TestWhatIsNotUnderstoodIsOneLineAndCode2(t *testing.T) {
 		{[]string{"--backoff-period", "1s..1ms"}, "process_manager.backoff_period.max: 1ms is not between 1s and 1h0m0s"},
 		{[]string{"--runtime-dir", "/" + strings.Repeat("x", 100)}, "runtime_dir: "},
 		{[]string{"--log-level", "loud"}, `--log-level: "loud" is none of debug, info, warn, error`},
+		{[]string{"--patterns-dir", dir + "/none"}, "patterns_dir: cannot read " + dir + "/none: no such file or directory"},
+		{[]string{"--patterns-dir", dir + "/config.yaml"}, "patterns_dir: cannot read " + dir + "/config.yaml: not a directory"},
 		{[]string{"--frobnicate"}, "unknown flag: --frobnicate"},
 		{[]string{"serve"}, `unknown argument "serve"`},
 	} {
@@ -272,6 +315,6 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"--version"}, &out))
+	require.NoError(t, run(t.Context(), []string{"--version"}, &out, nil))
 	require.True(t, strings.HasPrefix(out.String(), "understudyd version "), out.String())
 }
