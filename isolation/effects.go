@@ -128,8 +128,10 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		m.unarmed(e, o, fmt.Errorf("%s: activation: %w", e.ProcessID, err))
 		return
 	}
+	guard := m.keeper.Worker(o.worker)
 	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch,
-		Pool: m.keeper.PoolOf(e.pool()), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
+		GuardDead: o.worker != 0 && (guard == nil || guard.Reaped()),
+		Pool:      m.keeper.PoolOf(e.pool()), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
 }
 
 func (m *Manager) publish(e *entry, reason Reason) {

@@ -109,7 +109,7 @@ func (k *Keeper) exited(w *Worker) {
 	delete(k.byPid, w.Pid)
 	k.settleHeir(w)
 	k.command("forget", w, k.engine.Forget(w.ID))
-	for _, f := range []*os.File{w.raw, w.fence, w.pidfd} {
+	for _, f := range []*os.File{w.raw, w.doom, w.pidfd} {
 		if f != nil {
 			f.Close()
 		}

@@ -30,7 +30,8 @@ type Reaper interface {
 
 // Engine is what the keeper needs of *takeover.Client.
 type Engine interface {
-	Watch(w takeover.WorkerID, pid, pidfd, control, fence int) error
+	Watch(w takeover.WorkerID, pid, pidfd, control, procs int) error
+	Heir(w takeover.WorkerID, pid, doomSocket int) error
 	Offer(w takeover.WorkerID, p takeover.PoolID, again bool) error
 	Withdraw(w takeover.WorkerID) error
 	Condemn(w takeover.WorkerID) error
@@ -342,13 +343,19 @@ func (k *Keeper) Reassert() (missed int) {
 	return missed
 }
 
-// introduce makes a worker known to the engine.
+// introduce makes a worker known to the engine, and its heir where it has told
+// of one.
 func (k *Keeper) introduce(w *Worker) {
-	fence := -1
-	if w.fence != nil {
-		fence = int(w.fence.Fd())
+	k.command("watch", w, k.engine.Watch(w.ID, w.Pid, int(w.pidfd.Fd()), int(w.raw.Fd()), -1))
+	if w.heir != 0 {
+		k.introduceHeir(w)
 	}
-	k.command("watch", w, k.engine.Watch(w.ID, w.Pid, int(w.pidfd.Fd()), int(w.raw.Fd()), fence))
+}
+
+func (k *Keeper) introduceHeir(w *Worker) {
+	if w.doom != nil {
+		k.command("heir", w, k.engine.Heir(w.ID, w.heir, int(w.doom.Fd())))
+	}
 }
 
 // command logs that the engine did not take a command. The engine's end is

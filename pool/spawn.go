@@ -15,7 +15,7 @@ import (
 // Descriptors of a worker, as docs/PROTOCOL.md promises them.
 const (
 	controlFD = 3
-	fenceFD   = 4
+	doomFD    = 4
 )
 
 // passedThrough is what a worker inherits of our environment: nothing else of
@@ -27,12 +27,12 @@ type process struct {
 	pid            int
 	pidfd          *os.File
 	control        *os.File
-	fence          *os.File
+	doom           *os.File
 	stdout, stderr *os.File
 }
 
 func (p *process) close() {
-	for _, f := range []*os.File{p.pidfd, p.control, p.fence, p.stdout, p.stderr} {
+	for _, f := range []*os.File{p.pidfd, p.control, p.doom, p.stdout, p.stderr} {
 		if f != nil {
 			f.Close()
 		}
@@ -40,7 +40,7 @@ func (p *process) close() {
 }
 
 // spawn makes the process: own process group, pidfd from clone, control socket,
-// fence, output pipes. It blocks for fork and exec, so it runs off the loop.
+// doom socket, output pipes. It blocks for fork and exec, so it runs off the loop.
 func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 	p = &process{}
 	var theirs []*os.File
@@ -73,18 +73,18 @@ func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 	theirs = append(theirs, child)
 	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd()}
 	if m.Heir {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
-			return p, fmt.Errorf("fence eventfd: %w", err)
+			return p, fmt.Errorf("doom socket: %w", err)
 		}
-		// The runtime polls what does not block when it is made a file, and the
-		// engine's write would wake the supervisor; what blocks would let a
-		// worker that fills it hold up the engine. So first one, then the other.
-		p.fence = os.NewFile(uintptr(fd), "fence")
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return p, fmt.Errorf("fence eventfd: %w", err)
-		}
-		files = append(files, p.fence.Fd())
+		// Each end has flags and a queue of its own, so nothing that the worker
+		// does to its end holds up the engine. Ours is a file that blocks: the
+		// runtime would poll another, and wake us for what a worker sends. A
+		// datagram socket, since the supervisor's end tells the heir nothing.
+		p.doom = os.NewFile(uintptr(pair[0]), "doom socket")
+		theirEnd := os.NewFile(uintptr(pair[1]), "doom socket")
+		theirs = append(theirs, theirEnd)
+		files = append(files, theirEnd.Fd())
 	}
 	pidfd := -1
 	pid, err := syscall.ForkExec(m.Program, append([]string{m.Program}, m.Args...), &syscall.ProcAttr{
@@ -122,7 +122,7 @@ func environment(m *patterns.Manifest, name string) []string {
 		"UNDERSTUDY_CONFIG="+string(config),
 	)
 	if m.Heir {
-		env = append(env, fmt.Sprintf("UNDERSTUDY_FENCE_FD=%d", fenceFD))
+		env = append(env, fmt.Sprintf("UNDERSTUDY_FENCE_FD=%d", doomFD))
 	}
 	for k, v := range m.Environment {
 		env = append(env, k+"="+v)

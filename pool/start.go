@@ -46,7 +46,7 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 		k.ended(w)
 		return
 	}
-	w.Pid, w.pidfd, w.fence, w.raw = proc.pid, proc.pidfd, proc.fence, proc.control
+	w.Pid, w.pidfd, w.doom, w.raw = proc.pid, proc.pidfd, proc.doom, proc.control
 	w.log = w.log.With("pid", w.Pid)
 	k.byPid[w.Pid] = w
 	if k.cfg.Leaks != nil {
@@ -202,6 +202,7 @@ func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
 			w.log.Warn("worker's heir cannot be watched", "error", err)
 		} else {
 			w.heir = pid
+			k.introduceHeir(w)
 			k.heirs.tell(pid)
 		}
 	}

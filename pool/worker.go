@@ -54,8 +54,8 @@ type Worker struct {
 	log     *slog.Logger
 	pidfd   *os.File
 	control *control.Conn
-	raw     *os.File // the control socket, for the engine to duplicate
-	fence   *os.File
+	raw     *os.File      // the control socket, for the engine to duplicate
+	doom    *os.File      // our end of the doom socket; nil where none was made
 	heard   chan struct{} // closed when all that it said is posted; nil before
 	output  *output
 	heir    int // pid of its heir, 0 without one that we know of
@@ -90,6 +90,9 @@ func (w *Worker) Pool() PoolKey { return w.pool.key }
 
 // Pattern is the name of the worker's pattern.
 func (w *Worker) Pattern() string { return w.pool.manifest.Name }
+
+// Reaped reports whether the worker's process is gone and its status taken.
+func (w *Worker) Reaped() bool { return w.status != nil }
 
 func (w *Worker) alive() bool { return w.pidfd != nil && w.status == nil }
 

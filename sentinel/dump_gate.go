@@ -46,8 +46,12 @@ type heldDump struct {
 	until    int64
 }
 
-func openDumpGate(rest time.Duration) (*dumpGate, Feature) {
+func openDumpGate(wanted bool, rest time.Duration) (*dumpGate, Feature) {
 	f := Feature{Name: "core dumps", InUse: "not held back"}
+	if !wanted {
+		f.Why = "turned off"
+		return nil, f
+	}
 	pattern, err := os.ReadFile(corePattern)
 	if err != nil {
 		f.Why = err.Error()

@@ -101,7 +101,7 @@ func TestAHeldDumpCanBeKilled(t *testing.T) {
 // However many dumps are under way, the ones that are held are bounded, and
 // each waits no longer than it should. Who will leave no core is not held.
 func TestHeldDumpsAreBounded(t *testing.T) {
-	g, f := openDumpGate(time.Millisecond)
+	g, f := openDumpGate(true, time.Millisecond)
 	if g == nil {
 		t.Skip(f.Why)
 	}

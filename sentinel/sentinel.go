@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/pace"
 )
 
 // batch is how many events one wake-up takes from the kernel.
@@ -29,6 +31,8 @@ type Options struct {
 	// QuietFence has Fenced wake nobody where Doomed was told: it comes with
 	// the next notice. It takes a kernel source.
 	QuietFence bool
+	// Pace turns off what keeps the first milliseconds after a death clear.
+	Pace pace.Switches
 
 	// For tests: other than the defaults.
 	ringSize int
@@ -95,7 +99,7 @@ func New(opts Options) (*Sentinel, error) {
 	if k, ok := s.early.(*kernelEvents); ok && opts.QuietFence { // now that it was tried
 		k.quiet = 1
 	}
-	s.gate, f = openDumpGate(cmp.Or(opts.dumpRest, dumpRest))
+	s.gate, f = openDumpGate(opts.Pace.On(pace.DumpGate), cmp.Or(opts.dumpRest, dumpRest))
 	s.ladder = append(s.ladder, f)
 	err = s.WatchFD(wake, func() {})
 	if err == nil && s.early != nil {

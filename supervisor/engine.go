@@ -32,6 +32,7 @@ func (s *Supervisor) startEngine() (*takeover.Client, error) {
 		Exe:      s.cfg.SentinelExe,
 		Realtime: s.cfg.Sentinel.Realtime,
 		Source:   s.cfg.Sentinel.Source,
+		Pace:     s.cfg.Pace,
 	}, func(e takeover.Event) {
 		switch e.Kind {
 		case takeover.Hello:

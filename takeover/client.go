@@ -20,8 +20,15 @@ type Plan struct {
 	Binding BindingID
 	// Guard is the worker whose death fires the plan; 0 fires it at once.
 	Guard WorkerID
-	Epoch uint64
-	Pool  PoolID
+	// GuardDead: the guard was reaped, so the plan fires at once and Guard is
+	// only told in its events. Without it an unknown guard is Rejected.
+	GuardDead bool
+	Epoch     uint64
+	Pool      PoolID
+	// Reserve is how many standbys of the pool the plan leaves to others: it
+	// takes one only if more than that stand by. Plans that wait with less
+	// reserve go first.
+	Reserve int
 	// Payload is the encoded activation, Descriptors what goes beside it.
 	Payload     []byte
 	Descriptors []int
@@ -92,29 +99,33 @@ func (c *Client) Close() error {
 	return c.host.wait()
 }
 
-// Watch makes a worker known: its process, its control socket, and the eventfd
-// that wakes its heir (-1 for none). The descriptors are duplicated.
-func (c *Client) Watch(w WorkerID, pid, pidfd, control, fence int) error {
+// Watch makes a worker known: its process, its control socket, and its
+// cgroup.procs (-1 for none), from which the engine knows what it forked. The
+// descriptors are duplicated.
+func (c *Client) Watch(w WorkerID, pid, pidfd, control, procs int) error {
 	fds := []int{pidfd, control}
-	if fence >= 0 {
-		fds = append(fds, fence)
+	if procs >= 0 {
+		fds = append(fds, procs)
 	}
-	return c.send(command{op: opWatch, worker: w, pid: int32(pid)}, fds)
+	return c.send(command{op: OpWatch, worker: w, pid: int32(pid)}, fds)
+}
+
+// Heir says that a watched worker has told of its heir: the heir's pid, and our
+// end of the datagram socket pair that wakes it, which is duplicated. Without
+// it a worker counts as having none.
+func (c *Client) Heir(w WorkerID, pid, doomSocket int) error {
+	return c.send(command{op: OpHeir, worker: w, pid: int32(pid)}, []int{doomSocket})
 }
 
 // Offer says that a worker is warm and may be taken from pool p. again: the
 // engine should know already; the event Repaired comes if it did not.
 func (c *Client) Offer(w WorkerID, p PoolID, again bool) error {
-	o := opOffer
-	if again {
-		o = opReoffer
-	}
-	return c.send(command{op: o, worker: w, pool: p}, nil)
+	return c.send(command{op: OpOffer, flags: againFlag(again), worker: w, pool: p}, nil)
 }
 
 // Withdraw takes a standby back; the event Withdrawn says whether it was there.
 func (c *Client) Withdraw(w WorkerID) error {
-	return c.send(command{op: opWithdraw, worker: w}, nil)
+	return c.send(command{op: OpWithdraw, worker: w}, nil)
 }
 
 // Arm prepares the next activation of a binding: when guard dies (or now, with
@@ -122,27 +133,42 @@ func (c *Client) Withdraw(w WorkerID) error {
 // duplicated. epoch must be above every epoch that was activated for b. again
 // is as with Offer.
 func (c *Client) Arm(p Plan, again bool) error {
-	o := opArm
-	if again {
-		o = opRearm
+	flags := againFlag(again)
+	if p.GuardDead {
+		flags |= flagGuardDead
 	}
-	return c.send(command{op: o, binding: p.Binding, worker: p.Guard, epoch: p.Epoch, pool: p.Pool, payload: p.Payload}, p.Descriptors)
+	return c.send(command{op: OpArm, flags: flags, binding: p.Binding, worker: p.Guard, epoch: p.Epoch, pool: p.Pool,
+		reserve: uint32(p.Reserve), payload: p.Payload}, p.Descriptors)
+}
+
+func againFlag(again bool) uint8 {
+	if again {
+		return flagAgain
+	}
+	return 0
+}
+
+// Handover fires the plan that w guards though w is well, who stays so. It is
+// Rejected if w guards none.
+func (c *Client) Handover(w WorkerID) error {
+	return c.send(command{op: OpHandover, worker: w}, nil)
 }
 
 // Disarm forgets a binding; the event Disarmed comes after every Activated of
 // it.
-func (c *Client) Disarm(b BindingID) error { return c.send(command{op: opDisarm, binding: b}, nil) }
+func (c *Client) Disarm(b BindingID) error { return c.send(command{op: OpDisarm, binding: b}, nil) }
 
 // Condemn kills a worker that hangs and activates its standby at once.
-func (c *Client) Condemn(w WorkerID) error { return c.send(command{op: opCondemn, worker: w}, nil) }
+func (c *Client) Condemn(w WorkerID) error { return c.send(command{op: OpCondemn, worker: w}, nil) }
 
 // Forget drops a worker that was reaped.
-func (c *Client) Forget(w WorkerID) error { return c.send(command{op: opForget, worker: w}, nil) }
+func (c *Client) Forget(w WorkerID) error { return c.send(command{op: OpForget, worker: w}, nil) }
 
 // Ping asks for a Pong, and makes the engine flush what it could not send.
-func (c *Client) Ping() error { return c.send(command{op: opPing}, nil) }
+func (c *Client) Ping() error { return c.send(command{op: OpPing}, nil) }
 
 func (c *Client) send(cmd command, fds []int) error {
+	cmd.fds = uint32(len(fds))
 	c.buf = cmd.append(c.buf[:0])
 	if len(c.buf) > maxCommand || len(fds) > maxFDs {
 		return fmt.Errorf("takeover: command of %d bytes and %d descriptors is too large", len(c.buf), len(fds))

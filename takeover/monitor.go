@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"understudy/internal/pace"
 	"understudy/sentinel"
 )
 
@@ -31,8 +32,12 @@ const monitorSlack = time.Hour
 // thread that forks it, for life (PR_SET_TIMERSLACK(2const)). The monitor may
 // start one before it sleeps; so this is for a process that waits by no timer of
 // a thread (a timerfd is none) and starts no other.
-func stillMonitor() sentinel.Feature {
+func stillMonitor(switches pace.Switches) sentinel.Feature {
 	f := sentinel.Feature{Name: "scheduler's monitor", InUse: "awake"}
+	if !switches.On(pace.MonitorSleep) {
+		f.Why = "turned off"
+		return f
+	}
 	thread, err := secondThread()
 	if err == nil {
 		err = os.WriteFile("/proc/"+thread+"/timerslack_ns", strconv.AppendInt(nil, int64(monitorSlack), 10), 0)

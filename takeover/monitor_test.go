@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"understudy/internal/pace"
 )
 
 // withoutMonitor in the environment has TestStillMonitor be the process whose
@@ -30,7 +32,7 @@ func TestStillMonitor(t *testing.T) {
 	thread, err := secondThread()
 	require.NoError(t, err)
 	require.NotEqual(t, strconv.Itoa(os.Getpid()), thread)
-	f := stillMonitor()
+	f := stillMonitor(pace.Switches{})
 	if !f.Best {
 		require.Contains(t, f.Why, "CAP_SYS_NICE")
 		return

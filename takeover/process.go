@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/pace"
 	"understudy/sentinel"
 )
 
@@ -34,6 +35,8 @@ type Options struct {
 	Realtime bool
 	// Source forces a death source by name; "" or "auto" takes the best.
 	Source string
+	// Pace turns off what keeps the first milliseconds after a death clear.
+	Pace pace.Switches
 }
 
 func (o Options) sentinel() (sentinel.Options, error) {
@@ -41,7 +44,7 @@ func (o Options) sentinel() (sentinel.Options, error) {
 	if err != nil {
 		return sentinel.Options{}, err
 	}
-	return sentinel.Options{Source: source, Realtime: o.Realtime, LockMemory: o.Exe != ""}, nil
+	return sentinel.Options{Source: source, Realtime: o.Realtime, LockMemory: o.Exe != "", Pace: o.Pace}, nil
 }
 
 // Start starts an engine. handle gets its events one at a time, from a
@@ -75,7 +78,8 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 	// collection would have the sentinel's real-time thread wait for threads
 	// without that priority, tens of milliseconds on a busy machine, so there
 	// is none until very many failovers have filled the limit.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=256MiB")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "GOGC=off", "GOMEMLIMIT=256MiB",
+		pace.Variable+"="+opts.Pace.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
@@ -91,7 +95,7 @@ func Main(realtime bool, source string) error {
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	// Started by a link, it would be shown by the link's name.
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
-	opts, err := Options{Exe: "self", Realtime: realtime, Source: source}.sentinel()
+	opts, err := Options{Exe: "self", Realtime: realtime, Source: source, Pace: pace.FromEnvironment()}.sentinel()
 	if err != nil {
 		return err
 	}
@@ -99,7 +103,7 @@ func Main(realtime bool, source string) error {
 		return errors.New("sentinel: started by hand; understudyd starts it with its socket")
 	}
 	unix.CloseOnExec(socketFD)
-	return serve(socketFD, opts, stillMonitor)
+	return serve(socketFD, opts, func() sentinel.Feature { return stillMonitor(opts.Pace) })
 }
 
 type process struct{ cmd *exec.Cmd }

@@ -13,14 +13,14 @@ type PoolID uint32
 type effectKind uint8
 
 const (
-	// effectActivate: send plan's activation to worker; on failure call
-	// sendFailed, else activated.
+	// effectActivate: carry out plan's actions with worker; then call
+	// activated, lost or postponed.
 	effectActivate effectKind = iota
 	// effectReport: tell the supervisor.
 	effectReport
 )
 
-// effect is one thing to do. Effects are values in a reused slice, so that a
+// effect is one thing to do. Effects are values in reused slices, so that a
 // step allocates nothing.
 type effect struct {
 	kind   effectKind
@@ -36,8 +36,18 @@ type plan struct {
 	guard   WorkerID
 	epoch   uint64
 	pool    PoolID
-	cause   cause
-	message *message
+	// reserve is how many standbys of the pool the plan leaves to others.
+	reserve int
+	// guardDead: guard was reaped, so the plan fires at once.
+	guardDead bool
+	// handover: the plan fired though its guard is well.
+	handover bool
+	// postponed: the last try failed for no fault of a standby. The plan waits
+	// beside standbys until the next retry. tries counts them.
+	postponed bool
+	tries     int
+	cause     cause
+	actions   []action
 }
 
 // cause is what is known of the death that fires a plan.
@@ -49,6 +59,7 @@ type cause struct {
 	seen   int64 // when the sentinel's thread saw it
 }
 
+// standing is what the state knows of one worker.
 type standing struct {
 	pool    PoolID
 	standby bool
@@ -59,40 +70,55 @@ type standing struct {
 	given Event
 }
 
+// stack is one pool: its standbys, the newest last, and the plans that wait for
+// one. Plans with less reserve come first, those with equal reserve in turn.
 type stack struct {
 	standby []WorkerID
-	waiting []*plan // first come, first served
+	waiting []*plan
 }
 
 // state is the decision core: no clocks, no descriptors, no system calls.
 // Invariants: a worker is in at most one stack, and never after it was
-// activated or doomed; a plan fires at most once; a binding's epochs rise.
+// activated or doomed; a plan fires at most once; a binding's epochs rise; a
+// plan takes a standby only if its reserve remains.
 type state struct {
-	workers map[WorkerID]*standing
-	plans   map[BindingID]*plan
-	stacks  map[PoolID]*stack
-	epochs  map[BindingID]uint64 // newest epoch sent out
-	out     []effect
+	workers   map[WorkerID]*standing
+	plans     map[BindingID]*plan
+	stacks    map[PoolID]*stack
+	epochs    map[BindingID]uint64 // newest epoch sent out
+	postponed []*plan              // those that wait for the next retry
+	out       []effect
+	spare     []effect // the other buffer of take
 }
+
+// buffered is how many effects, and plans that wait, have room from the start.
+const buffered = 64
 
 func newState() *state {
 	return &state{
-		workers: make(map[WorkerID]*standing),
-		plans:   make(map[BindingID]*plan),
-		stacks:  make(map[PoolID]*stack),
-		epochs:  make(map[BindingID]uint64),
-		out:     make([]effect, 0, 64),
+		workers:   make(map[WorkerID]*standing),
+		plans:     make(map[BindingID]*plan),
+		stacks:    make(map[PoolID]*stack),
+		epochs:    make(map[BindingID]uint64),
+		postponed: make([]*plan, 0, buffered),
+		out:       make([]effect, 0, buffered),
+		spare:     make([]effect, 0, buffered),
 	}
 }
 
-// take returns the effects since the last take, valid until the next step.
+// take returns the effects since the last take, valid until the next take: the
+// steps that follow write to the other buffer.
 func (s *state) take() []effect {
-	out := s.out
-	s.out = s.out[:0]
-	return out
+	taken := s.out
+	s.out, s.spare = s.spare[:0], taken
+	return taken
 }
 
 func (s *state) report(e Event) { s.out = append(s.out, effect{kind: effectReport, event: e}) }
+
+func (s *state) activate(w WorkerID, p *plan) {
+	s.out = append(s.out, effect{kind: effectActivate, worker: w, plan: p})
+}
 
 func (s *state) stack(p PoolID) *stack {
 	st := s.stacks[p]
@@ -110,10 +136,14 @@ func (s *state) watch(w WorkerID) {
 	}
 }
 
-// offer puts a warm worker at its pool's disposal; a binding that waits gets
-// it at once. Offering a standby again changes nothing, and one that was
-// activated is never a standby again: the supervisor is told once more. That
-// alone is no difference repaired: the first telling may be on its way.
+// known reports whether a worker was watched and not forgotten.
+func (s *state) known(w WorkerID) bool { return s.workers[w] != nil }
+
+// offer puts a warm worker at its pool's disposal; a plan that waits gets it at
+// once, if its reserve stands by. Offering a standby again changes nothing, and
+// one that was activated is never a standby again: the supervisor is told once
+// more. That alone is no difference repaired: the first telling may be on its
+// way.
 func (s *state) offer(w WorkerID, p PoolID) (changed bool) {
 	st := s.workers[w]
 	if st == nil || st.doomed || st.standby {
@@ -123,17 +153,46 @@ func (s *state) offer(w WorkerID, p PoolID) (changed bool) {
 		s.report(st.given)
 		return false
 	}
-	st.pool = p
-	k := s.stack(p)
-	if len(k.waiting) > 0 {
-		pl := k.waiting[0]
-		k.waiting = append(k.waiting[:0], k.waiting[1:]...)
-		s.out = append(s.out, effect{kind: effectActivate, worker: w, plan: pl})
-		return true
-	}
-	st.standby = true
-	k.standby = append(k.standby, w)
+	s.stand(w, st, p)
+	s.serveWaiting(s.stack(p))
 	return true
+}
+
+func (s *state) stand(w WorkerID, st *standing, p PoolID) {
+	st.pool, st.standby = p, true
+	k := s.stack(p)
+	k.standby = append(k.standby, w)
+}
+
+// serveWaiting gives standbys to the plans that wait, as far as their reserves
+// permit. Plans that are postponed have their turn with the next retry.
+func (s *state) serveWaiting(k *stack) {
+	for i := 0; i < len(k.waiting); {
+		p := k.waiting[i]
+		if p.postponed {
+			i++
+			continue
+		}
+		w := s.pop(k, p.reserve)
+		if w == 0 {
+			return // the plans behind it want to leave as many, or more
+		}
+		k.waiting = append(k.waiting[:i], k.waiting[i+1:]...)
+		s.activate(w, p)
+	}
+}
+
+// pop takes the newest standby, or returns 0 if fewer than reserve would
+// remain.
+func (s *state) pop(k *stack, reserve int) WorkerID {
+	n := len(k.standby)
+	if n <= reserve {
+		return 0
+	}
+	w := k.standby[n-1]
+	k.standby = k.standby[:n-1]
+	s.workers[w].standby = false
+	return w
 }
 
 // withdraw takes a standby back; Withdrawn says whether it was still there.
@@ -158,36 +217,41 @@ func (s *state) leave(w WorkerID, st *standing) {
 }
 
 // arm sets a binding's plan in the place of its former one. A plan whose guard
-// is dead, or 0, fires now. A plan that would not raise the epoch is refused;
-// one that is armed already is left as it is. arm reports whether it kept p.
+// is dead, or 0, fires now. A plan that would not raise the epoch is refused,
+// one whose guard is unknown rejected: it must not fire beside a worker that
+// may live. One that is armed already is left as it is. arm reports whether it
+// kept p.
 func (s *state) arm(p *plan) bool {
 	if p.epoch <= s.epochs[p.binding] {
 		s.report(Event{Kind: Refused, Binding: p.binding, Epoch: p.epoch})
 		return false
 	}
-	if s.armed(p.binding, p.guard, p.epoch) {
+	guard := s.workers[p.guard]
+	if p.guard != 0 && guard == nil && !p.guardDead {
+		s.report(Event{Kind: Rejected, Op: OpArm, Worker: p.guard, Binding: p.binding, Epoch: p.epoch})
+		return false
+	}
+	if s.armed(p) {
 		return false
 	}
 	s.drop(p.binding)
 	s.plans[p.binding] = p
-	if p.guard != 0 {
-		st := s.workers[p.guard]
-		if st != nil && !st.doomed {
-			st.guards = p.binding
+	if guard != nil {
+		if !guard.doomed && !p.guardDead {
+			guard.guards = p.binding
 			return true
 		}
-		if st != nil {
-			p.cause = st.cause
-		}
+		p.cause = guard.cause
 	}
 	s.fire(p)
 	return true
 }
 
-// armed reports whether a binding's plan is that one already.
-func (s *state) armed(b BindingID, guard WorkerID, epoch uint64) bool {
-	p := s.plans[b]
-	return p != nil && p.epoch == epoch && p.guard == guard
+// armed reports whether a binding's plan is p already.
+func (s *state) armed(p *plan) bool {
+	q := s.plans[p.binding]
+	return q != nil && q.epoch == p.epoch && q.guard == p.guard && q.pool == p.pool &&
+		q.reserve == p.reserve && q.guardDead == p.guardDead
 }
 
 // disarm forgets a binding for good: nothing fires for it any more, and its id
@@ -208,12 +272,17 @@ func (s *state) drop(b BindingID) {
 		st.guards = 0
 	}
 	k := s.stack(p.pool)
-	for i, x := range k.waiting {
+	k.waiting = without(k.waiting, p)
+	s.postponed = without(s.postponed, p)
+}
+
+func without(plans []*plan, p *plan) []*plan {
+	for i, x := range plans {
 		if x == p {
-			k.waiting = append(k.waiting[:i], k.waiting[i+1:]...)
-			break
+			return append(plans[:i], plans[i+1:]...)
 		}
 	}
+	return plans
 }
 
 // doom marks a worker as dead and fires the plan that it guards. Only the
@@ -227,48 +296,131 @@ func (s *state) doom(w WorkerID, c cause) bool {
 	if st.standby {
 		s.leave(w, st)
 	}
-	if b := st.guards; b != 0 {
-		st.guards = 0
-		if p := s.plans[b]; p != nil {
-			p.cause = c
-			s.fire(p)
-		}
+	if p := s.guarded(st); p != nil {
+		p.cause = c
+		s.fire(p)
 	}
 	return true
 }
 
-// fire sends a plan to the newest standby, or lets it wait for one.
+// handover fires the plan that w guards though w is well. It reports whether
+// there was one.
+func (s *state) handover(w WorkerID) bool {
+	st := s.workers[w]
+	if st == nil {
+		return false
+	}
+	p := s.guarded(st)
+	if p == nil {
+		return false
+	}
+	p.handover = true
+	s.fire(p)
+	return true
+}
+
+// guarded returns the plan that a worker guards, or nil. It does so once.
+func (s *state) guarded(st *standing) *plan {
+	p := s.plans[st.guards] // there is no binding 0
+	st.guards = 0
+	return p
+}
+
+// fire gives a plan the newest standby, or lets it wait for one.
 func (s *state) fire(p *plan) {
 	k := s.stack(p.pool)
-	if n := len(k.standby); n > 0 {
-		w := k.standby[n-1]
-		k.standby = k.standby[:n-1]
-		s.workers[w].standby = false
-		s.out = append(s.out, effect{kind: effectActivate, worker: w, plan: p})
+	if w := s.pop(k, p.reserve); w != 0 {
+		s.activate(w, p)
 		return
 	}
-	k.waiting = append(k.waiting, p)
-	s.report(Event{Kind: Waiting, Binding: p.binding, Dead: p.guard, Epoch: p.epoch,
-		Source: p.cause.source, Signal: p.cause.signal, At: p.cause.at, Seen: p.cause.seen})
+	s.wait(k, p)
+	s.report(p.event(Waiting))
+}
+
+// wait puts a plan behind those that go before it.
+func (s *state) wait(k *stack, p *plan) {
+	at := len(k.waiting)
+	for at > 0 && k.waiting[at-1].reserve > p.reserve {
+		at--
+	}
+	k.waiting = append(k.waiting, nil)
+	copy(k.waiting[at+1:], k.waiting[at:])
+	k.waiting[at] = p
+}
+
+// event is what is told of a plan.
+func (p *plan) event(kind EventKind) Event {
+	return Event{Kind: kind, Binding: p.binding, Dead: p.guard, Epoch: p.epoch, Handover: p.handover,
+		Source: p.cause.source, Signal: p.cause.signal, At: p.cause.at, Seen: p.cause.seen}
 }
 
 // activated consumes a plan that reached worker w.
 func (s *state) activated(w WorkerID, p *plan, sent int64) {
 	s.epochs[p.binding] = p.epoch
 	delete(s.plans, p.binding)
-	ev := Event{Kind: Activated, Worker: w, Binding: p.binding, Dead: p.guard, Epoch: p.epoch,
-		Source: p.cause.source, Signal: p.cause.signal, At: p.cause.at, Seen: p.cause.seen, Sent: sent}
+	ev := p.event(Activated)
+	ev.Worker, ev.Sent = w, sent
 	if st := s.workers[w]; st != nil {
 		st.given = ev
 	}
 	s.report(ev)
 }
 
-// sendFailed gives up worker w, whose control socket is broken, and fires the
-// plan again.
-func (s *state) sendFailed(w WorkerID, p *plan) {
+// lost gives up worker w, whose control socket is broken, and fires the plan
+// again.
+func (s *state) lost(w WorkerID, p *plan) {
 	s.report(Event{Kind: Lost, Worker: w})
 	s.fire(p)
+}
+
+// maxQuickTries is how often a plan is tried again at short intervals before
+// the supervisor is told that it waits.
+const maxQuickTries = 50
+
+// postpone keeps standby w, which was not to blame that plan p could not be
+// carried out, and lets p wait for the next retry.
+func (s *state) postpone(w WorkerID, p *plan, errno uint32) {
+	p.postponed = true
+	p.tries++
+	s.postponed = append(s.postponed, p)
+	k := s.stack(p.pool)
+	s.wait(k, p)
+	ev := p.event(Retrying)
+	ev.Worker, ev.Errno = w, errno
+	switch p.tries {
+	case 1:
+		s.report(ev)
+	case maxQuickTries:
+		ev.Kind = Waiting
+		s.report(ev)
+	}
+	if st := s.workers[w]; st != nil {
+		s.stand(w, st, p.pool)
+		s.serveWaiting(k)
+	}
+}
+
+// retry tries the postponed plans again, the oldest first.
+func (s *state) retry() {
+	plans := s.postponed
+	s.postponed = s.postponed[:0]
+	for _, p := range plans {
+		p.postponed = false
+		k := s.stack(p.pool)
+		k.waiting = without(k.waiting, p)
+		s.fire(p)
+	}
+}
+
+// hurry reports whether some postponed plan is still worth a try at a short
+// interval.
+func (s *state) hurry() bool {
+	for _, p := range s.postponed {
+		if p.tries < maxQuickTries {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops a worker that was reaped. The word of its end may come before

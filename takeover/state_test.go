@@ -7,68 +7,104 @@ import (
 	"pgregory.net/rapid"
 )
 
+// sending is what becomes of the next activation that the model sends.
+type sending uint8
+
+const (
+	arrives   sending = iota
+	isBroken          // the standby's socket
+	isDelayed         // by nobody's fault
+)
+
 // model is what an outsider can know: which worker was activated for which
 // binding, and which workers are dead.
 type model struct {
 	s        *state
 	next     WorkerID
+	known    map[WorkerID]bool
 	offered  map[WorkerID]PoolID
 	dead     map[WorkerID]bool
 	given    map[WorkerID]BindingID
 	active   map[BindingID]WorkerID
 	epoch    map[BindingID]uint64
-	wanted   map[BindingID]bool // armed and not disarmed
-	guard    map[BindingID]WorkerID
-	sendFail bool
+	wanted   map[BindingID]*plan // armed and neither activated nor disarmed
+	fired    map[*plan]bool      // it was handed over
+	nextSend sending
 }
 
-// drain carries out effects as the engine does; where sendFail is set, the
-// first activation fails as if the standby's socket were broken.
+// drain carries out effects as the engine does.
 func (m *model) drain(t *rapid.T) {
 	for {
-		effects := append([]effect(nil), m.s.take()...)
+		effects := m.s.take()
 		if len(effects) == 0 {
 			return
 		}
-		for _, f := range effects {
-			if f.kind != effectActivate {
-				continue
+		for i := range effects {
+			if f := &effects[i]; f.kind == effectActivate {
+				m.activate(t, f.worker, f.plan)
+			} else if f.event.Kind == Activated && (f.event.Worker == 0 || m.given[f.event.Worker] != f.event.Binding) {
+				t.Fatalf("told of an activation that was not: %+v", f.event)
 			}
-			w, b := f.worker, f.plan.binding
-			if m.dead[w] {
-				t.Fatalf("worker %d was activated although it is dead", w)
-			}
-			if _, ok := m.given[w]; ok {
-				t.Fatalf("worker %d was activated twice", w)
-			}
-			if _, ok := m.offered[w]; !ok {
-				t.Fatalf("worker %d was activated without having been offered", w)
-			}
-			if m.sendFail {
-				m.sendFail = false
-				delete(m.offered, w)
-				m.s.sendFailed(w, f.plan)
-				continue
-			}
-			if old := m.active[b]; old != 0 && !m.dead[old] && m.guard[b] != 0 {
-				t.Fatalf("binding %d has two active workers: %d and %d", b, old, w)
-			}
-			if f.plan.epoch <= m.epoch[b] {
-				t.Fatalf("epoch of binding %d went from %d to %d", b, m.epoch[b], f.plan.epoch)
-			}
-			m.given[w], m.active[b], m.epoch[b] = b, w, f.plan.epoch
-			delete(m.offered, w)
-			delete(m.wanted, b)
-			m.s.activated(w, f.plan, 1)
 		}
 	}
+}
+
+func (m *model) activate(t *rapid.T, w WorkerID, p *plan) {
+	b := p.binding
+	if m.wanted[b] != p {
+		t.Fatalf("binding %d: a plan fired that is not armed", b)
+	}
+	if m.dead[w] {
+		t.Fatalf("worker %d was activated although it is dead", w)
+	}
+	if _, ok := m.given[w]; ok {
+		t.Fatalf("worker %d was activated twice", w)
+	}
+	if pool, ok := m.offered[w]; !ok || pool != p.pool {
+		t.Fatalf("worker %d was activated without having been offered to pool %d", w, p.pool)
+	}
+	if left := m.standing(p.pool) - 1; left < p.reserve {
+		t.Fatalf("binding %d left %d standbys, and has to leave %d", b, left, p.reserve)
+	}
+	switch send := m.nextSend; send {
+	case isBroken:
+		m.nextSend = arrives
+		delete(m.offered, w)
+		m.s.lost(w, p)
+		return
+	case isDelayed:
+		m.nextSend = arrives
+		m.s.postpone(w, p, 1)
+		return
+	}
+	if old := m.active[b]; old != 0 && !m.dead[old] && p.guard != 0 && !m.fired[p] {
+		t.Fatalf("binding %d has two active workers: %d and %d", b, old, w)
+	}
+	if p.epoch <= m.epoch[b] {
+		t.Fatalf("epoch of binding %d went from %d to %d", b, m.epoch[b], p.epoch)
+	}
+	m.given[w], m.active[b], m.epoch[b] = b, w, p.epoch
+	delete(m.offered, w)
+	delete(m.wanted, b)
+	m.s.activated(w, p, 1)
+}
+
+// standing is how many standbys a pool has, those included that an effect is
+// about to activate.
+func (m *model) standing(p PoolID) (n int) {
+	for _, pool := range m.offered {
+		if pool == p {
+			n++
+		}
+	}
+	return n
 }
 
 // check compares the state with the model: every standby in one place, nothing
 // lost.
 func (m *model) check(t *rapid.T) {
 	seen := map[WorkerID]int{}
-	waiting := map[BindingID]int{}
+	waiting := map[*plan]int{}
 	for id, k := range m.s.stacks {
 		for _, w := range k.standby {
 			seen[w]++
@@ -79,14 +115,24 @@ func (m *model) check(t *rapid.T) {
 				t.Fatalf("dead worker %d stands by", w)
 			}
 		}
+		reserve := 0
 		for _, p := range k.waiting {
-			waiting[p.binding]++
-			if !m.wanted[p.binding] {
+			waiting[p]++
+			if m.wanted[p.binding] != p {
 				t.Fatalf("binding %d waits although nobody wants it", p.binding)
 			}
+			if p.reserve < reserve {
+				t.Fatalf("binding %d waits behind one with more reserve", p.binding)
+			}
+			reserve = p.reserve
+			if !p.postponed && len(k.standby) > p.reserve {
+				t.Fatalf("binding %d waits beside %d standbys and needs more than %d", p.binding, len(k.standby), p.reserve)
+			}
 		}
-		if len(k.standby) > 0 && len(k.waiting) > 0 {
-			t.Fatalf("pool %d has standbys %v while %d bindings wait", id, k.standby, len(k.waiting))
+	}
+	for _, p := range m.s.postponed {
+		if !p.postponed || waiting[p] != 1 {
+			t.Fatalf("binding %d is postponed and does not wait", p.binding)
 		}
 	}
 	for w := range m.offered {
@@ -94,11 +140,11 @@ func (m *model) check(t *rapid.T) {
 			t.Fatalf("standby %d is in %d places", w, seen[w])
 		}
 	}
-	for b := range m.wanted {
-		g := m.guard[b]
-		fired := g == 0 || m.dead[g]
-		if fired && waiting[b] != 1 {
-			t.Fatalf("binding %d lost its plan: its guard %d is dead and it waits %d times", b, g, waiting[b])
+	for b, p := range m.wanted {
+		g := p.guard
+		fired := g == 0 || m.dead[g] || m.fired[p]
+		if fired && waiting[p] != 1 {
+			t.Fatalf("binding %d lost its plan: its guard %d is dead and it waits %d times", b, g, waiting[p])
 		}
 		if st := m.s.workers[g]; !fired && (st == nil || st.guards != b) {
 			t.Fatalf("binding %d lost its guard %d", b, g)
@@ -108,19 +154,37 @@ func (m *model) check(t *rapid.T) {
 
 func TestStateAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{s: newState(), offered: map[WorkerID]PoolID{}, dead: map[WorkerID]bool{},
+		m := &model{s: newState(), known: map[WorkerID]bool{}, offered: map[WorkerID]PoolID{}, dead: map[WorkerID]bool{},
 			given: map[WorkerID]BindingID{}, active: map[BindingID]WorkerID{}, epoch: map[BindingID]uint64{},
-			wanted: map[BindingID]bool{}, guard: map[BindingID]WorkerID{}}
+			wanted: map[BindingID]*plan{}, fired: map[*plan]bool{}}
 		poolOf := func(b BindingID) PoolID { return PoolID(b%2 + 1) }
 		worker := rapid.Custom(func(t *rapid.T) WorkerID { return WorkerID(rapid.Uint64Range(0, uint64(m.next)).Draw(t, "worker")) })
 		// Four bindings live at a time; one that is disarmed makes room for a
 		// new one, since their ids are never used again.
 		live := []BindingID{1, 2, 3, 4}
 		slot := rapid.IntRange(0, len(live)-1)
+		reserve := rapid.IntRange(0, 3)
 		binding := rapid.Custom(func(t *rapid.T) BindingID { return live[slot.Draw(t, "slot")] })
+		// arm gives a binding its next plan. One that was told already stays.
+		arm := func(t *rapid.T, b BindingID) {
+			g := m.active[b]
+			p := &plan{binding: b, guard: g, epoch: m.epoch[b] + 1, pool: poolOf(b), reserve: reserve.Draw(t, "reserve"),
+				guardDead: g != 0 && !m.known[g]}
+			told := m.s.armed(p)
+			if told && m.wanted[b] == nil {
+				t.Fatalf("binding %d is armed though nobody armed it", b)
+			}
+			if !told {
+				m.wanted[b] = p
+			}
+			if m.s.arm(p) == told {
+				t.Fatalf("the plan of binding %d was kept, or not, against what armed says", b)
+			}
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"start": func(t *rapid.T) {
 				m.next++
+				m.known[m.next] = true
 				m.s.watch(m.next)
 			},
 			"offer": func(t *rapid.T) {
@@ -138,16 +202,23 @@ func TestStateAgainstModel(t *testing.T) {
 				m.s.withdraw(w)
 				delete(m.offered, w)
 			},
-			"arm": func(t *rapid.T) {
-				b := binding.Draw(t, "b")
-				g := m.active[b]
-				m.wanted[b], m.guard[b] = true, g
-				m.s.arm(&plan{binding: b, guard: g, epoch: m.epoch[b] + 1, pool: poolOf(b)})
-			},
+			"arm":       func(t *rapid.T) { arm(t, binding.Draw(t, "b")) },
+			"arm again": func(t *rapid.T) { arm(t, binding.Draw(t, "b")) },
 			"arm an old epoch": func(t *rapid.T) {
 				b := binding.Draw(t, "b")
 				if m.epoch[b] > 0 && m.s.arm(&plan{binding: b, epoch: m.epoch[b], pool: poolOf(b)}) {
 					t.Fatal("an old epoch was armed")
+				}
+			},
+			"arm with a guard that nobody knows": func(t *rapid.T) {
+				b := binding.Draw(t, "b")
+				stranger := m.next + 1
+				if m.s.arm(&plan{binding: b, guard: stranger, epoch: m.epoch[b] + 1, pool: poolOf(b)}) {
+					t.Fatal("a plan with an unknown guard was armed")
+				}
+				last := m.s.out[len(m.s.out)-1].event
+				if last.Kind != Rejected || last.Op != OpArm || last.Worker != stranger || last.Binding != b {
+					t.Fatalf("it was not rejected: %+v", last)
 				}
 			},
 			"disarm": func(t *rapid.T) {
@@ -155,6 +226,18 @@ func TestStateAgainstModel(t *testing.T) {
 				m.s.disarm(live[i])
 				delete(m.wanted, live[i])
 				live[i] += BindingID(len(live))
+			},
+			"hand over": func(t *rapid.T) {
+				b := binding.Draw(t, "b")
+				w := m.active[b]
+				p := m.wanted[b]
+				guards := p != nil && w != 0 && p.guard == w && !m.dead[w] && !m.fired[p]
+				if m.s.handover(w) != guards {
+					t.Fatalf("handover of %d from %d: want %v", b, w, guards)
+				}
+				if guards {
+					m.fired[p] = true
+				}
 			},
 			"die": func(t *rapid.T) {
 				w := worker.Draw(t, "w")
@@ -172,10 +255,13 @@ func TestStateAgainstModel(t *testing.T) {
 				if w := worker.Draw(t, "w"); w != 0 {
 					m.dead[w] = true
 					delete(m.offered, w)
+					delete(m.known, w)
 					m.s.forget(w, cause{})
 				}
 			},
-			"next send fails": func(*rapid.T) { m.sendFail = true },
+			"next send is broken":  func(*rapid.T) { m.nextSend = isBroken },
+			"next send is delayed": func(*rapid.T) { m.nextSend = isDelayed },
+			"retry":                func(*rapid.T) { m.s.retry() },
 			"": func(t *rapid.T) {
 				m.drain(t)
 				m.check(t)
@@ -227,4 +313,27 @@ func TestOfferingAnActivatedWorkerTellsAgainAndRepairsNothing(t *testing.T) {
 	told := s.take()[0].event
 	require.False(t, s.offer(1, 1))
 	require.Equal(t, told, s.take()[0].event)
+}
+
+// What a step adds must not overwrite the effects that are being carried out.
+func TestEffectsStayWhileStepsAddMore(t *testing.T) {
+	s := newState()
+	for w := WorkerID(1); w <= 3; w++ {
+		s.watch(w)
+	}
+	for b := BindingID(1); b <= 3; b++ {
+		s.arm(&plan{binding: b, epoch: 1, pool: 1})
+	}
+	s.take() // three that wait
+	for w := WorkerID(1); w <= 3; w++ {
+		s.offer(w, 1)
+	}
+	effects := s.take()
+	require.Len(t, effects, 3)
+	for i := range effects {
+		f := &effects[i]
+		require.Equal(t, effectActivate, f.kind)
+		require.Equal(t, BindingID(i+1), f.plan.binding)
+		s.lost(f.worker, f.plan) // two effects of its own
+	}
 }

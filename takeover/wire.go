@@ -7,35 +7,58 @@ import (
 	"understudy/internal/control"
 )
 
-// op is a command's kind.
-type op uint8
+// Op is a command's kind.
+type Op uint8
 
+// The commands.
 const (
-	opWatch    op = iota + 1 // worker, pid; fds: pidfd, control socket, fence eventfd
-	opOffer                  // worker, pool
-	opWithdraw               // worker
-	opArm                    // binding, guard in worker, epoch, pool; payload; fds: listeners, segments
-	opDisarm                 // binding
-	opCondemn                // worker
-	opForget                 // worker
-	opPing                   // answered by Pong
-	opReoffer                // like opOffer and opArm, for what should be so
-	opRearm                  // already: Repaired says that it was not
+	OpWatch    Op = iota + 1 // worker, pid; fds: pidfd, control socket, cgroup.procs or none
+	OpOffer                  // worker, pool
+	OpWithdraw               // worker
+	OpArm                    // binding, guard in worker, epoch, pool, reserve; payload; fds: listeners, segments
+	OpDisarm                 // binding
+	OpCondemn                // worker
+	OpForget                 // worker
+	OpPing                   // answered by Pong
+	OpHandover               // worker
+	OpHeir                   // worker, the heir's pid; fds: doom socket
+)
+
+var opNames = [...]string{"unknown", "watch", "offer", "withdraw", "arm", "disarm", "condemn", "forget", "ping", "handover", "heir"}
+
+// String returns the command's name in lower case.
+func (o Op) String() string {
+	if int(o) < len(opNames) {
+		return opNames[o]
+	}
+	return opNames[0]
+}
+
+// flags of a command.
+const (
+	// flagAgain: the engine should know it already; Repaired says that it did
+	// not.
+	flagAgain = 1 << iota
+	// flagGuardDead is Plan.GuardDead.
+	flagGuardDead
 )
 
 // command is one datagram from the supervisor.
 type command struct {
-	op      op
+	op      Op
+	flags   uint8
 	worker  WorkerID
 	binding BindingID
 	epoch   uint64
 	pool    PoolID
+	reserve uint32
 	pid     int32
+	fds     uint32 // how many descriptors were sent beside it
 	payload []byte
 }
 
 // commandHeader is the size of a command without its payload.
-const commandHeader = 1 + 8 + 8 + 8 + 4 + 4
+const commandHeader = 1 + 1 + 8 + 8 + 8 + 4 + 4 + 4 + 4
 
 // maxCommand bounds a command datagram: a control message and the header.
 const maxCommand = 64<<10 + commandHeader
@@ -45,12 +68,15 @@ const maxCommand = 64<<10 + commandHeader
 const maxFDs = control.MaxFDs
 
 func (c *command) append(b []byte) []byte {
-	b = append(b, byte(c.op))
-	b = binary.LittleEndian.AppendUint64(b, uint64(c.worker))
-	b = binary.LittleEndian.AppendUint64(b, uint64(c.binding))
-	b = binary.LittleEndian.AppendUint64(b, c.epoch)
-	b = binary.LittleEndian.AppendUint32(b, uint32(c.pool))
-	b = binary.LittleEndian.AppendUint32(b, uint32(c.pid))
+	le := binary.LittleEndian
+	b = append(b, byte(c.op), c.flags)
+	b = le.AppendUint64(b, uint64(c.worker))
+	b = le.AppendUint64(b, uint64(c.binding))
+	b = le.AppendUint64(b, c.epoch)
+	b = le.AppendUint32(b, uint32(c.pool))
+	b = le.AppendUint32(b, c.reserve)
+	b = le.AppendUint32(b, uint32(c.pid))
+	b = le.AppendUint32(b, c.fds)
 	return append(b, c.payload...)
 }
 
@@ -58,13 +84,17 @@ func parseCommand(b []byte) (command, error) {
 	if len(b) < commandHeader {
 		return command{}, fmt.Errorf("takeover: command of %d bytes is too short", len(b))
 	}
+	le := binary.LittleEndian
 	return command{
-		op:      op(b[0]),
-		worker:  WorkerID(binary.LittleEndian.Uint64(b[1:])),
-		binding: BindingID(binary.LittleEndian.Uint64(b[9:])),
-		epoch:   binary.LittleEndian.Uint64(b[17:]),
-		pool:    PoolID(binary.LittleEndian.Uint32(b[25:])),
-		pid:     int32(binary.LittleEndian.Uint32(b[29:])),
+		op:      Op(b[0]),
+		flags:   b[1],
+		worker:  WorkerID(le.Uint64(b[2:])),
+		binding: BindingID(le.Uint64(b[10:])),
+		epoch:   le.Uint64(b[18:]),
+		pool:    PoolID(le.Uint32(b[26:])),
+		reserve: le.Uint32(b[30:]),
+		pid:     int32(le.Uint32(b[34:])),
+		fds:     le.Uint32(b[38:]),
 		payload: b[commandHeader:],
 	}, nil
 }
@@ -80,8 +110,9 @@ const (
 	Notice
 	// Activated: Worker was sent the activation of Binding with Epoch.
 	Activated
-	// Waiting: a plan fired and no standby is at hand; the next one offered
-	// is taken at once.
+	// Waiting: a plan fired and no standby is at hand, or no more than its
+	// reserve; the next one offered is taken at once. With Errno set, standbys
+	// are there, and no activation can be sent; the engine goes on trying.
 	Waiting
 	// Withdrawn answers Withdraw; OK says whether the worker was a standby.
 	Withdrawn
@@ -95,6 +126,13 @@ const (
 	Pong
 	// Repaired: an Offer or Arm that was said again made a difference.
 	Repaired
+	// Rejected: command Op for Worker, Binding and Epoch was not carried out. It
+	// came damaged, or names a worker that the engine does not know. Say it
+	// again, and what it stands upon.
+	Rejected
+	// Retrying: the activation of Binding could not be sent to standby Worker
+	// because of Errno, which is not the standby's fault. It is tried again.
+	Retrying
 )
 
 // Event is one datagram to the supervisor. Times are CLOCK_MONOTONIC
@@ -103,7 +141,8 @@ type Event struct {
 	Kind    EventKind
 	Worker  WorkerID
 	Binding BindingID
-	// Dead is the worker whose death fired the plan, 0 for a launch.
+	// Dead is the worker whose death, or handover, fired the plan; 0 for a
+	// launch.
 	Dead  WorkerID
 	Epoch uint64
 	// NoticeKind and Source are sentinel.Kind and sentinel.Source.
@@ -118,11 +157,23 @@ type Event struct {
 	Dropped uint64
 	// Dumper is sentinel.Notice's.
 	Dumper int32
+	// Handover: the plan fired though its guard was well.
+	Handover bool
+	// Op is the command that was Rejected.
+	Op Op
+	// Errno says why an activation is Retrying or Waiting (errno(3)).
+	Errno uint32
 	// Features is set in Hello only: JSON of []sentinel.Feature.
 	Features []byte
 }
 
-const eventHeader = 1 + 8*4 + 2 + 4 + 8*3 + 1 + 8 + 4
+const eventHeader = 1 + 8*4 + 2 + 4 + 8*3 + 1 + 8 + 4 + 1 + 4
+
+// Bits of an event's byte of truths.
+const (
+	truthOK = 1 << iota
+	truthHandover
+)
 
 func (e *Event) append(b []byte) []byte {
 	le := binary.LittleEndian
@@ -136,13 +187,18 @@ func (e *Event) append(b []byte) []byte {
 	b = le.AppendUint64(b, uint64(e.At))
 	b = le.AppendUint64(b, uint64(e.Seen))
 	b = le.AppendUint64(b, uint64(e.Sent))
-	ok := byte(0)
+	truths := byte(0)
 	if e.OK {
-		ok = 1
+		truths |= truthOK
 	}
-	b = append(b, ok)
+	if e.Handover {
+		truths |= truthHandover
+	}
+	b = append(b, truths)
 	b = le.AppendUint64(b, e.Dropped)
 	b = le.AppendUint32(b, uint32(e.Dumper))
+	b = append(b, byte(e.Op))
+	b = le.AppendUint32(b, e.Errno)
 	return append(b, e.Features...)
 }
 
@@ -163,9 +219,12 @@ func parseEvent(b []byte) (Event, error) {
 		At:         int64(le.Uint64(b[39:])),
 		Seen:       int64(le.Uint64(b[47:])),
 		Sent:       int64(le.Uint64(b[55:])),
-		OK:         b[63] == 1,
+		OK:         b[63]&truthOK != 0,
+		Handover:   b[63]&truthHandover != 0,
 		Dropped:    le.Uint64(b[64:]),
 		Dumper:     int32(le.Uint32(b[72:])),
+		Op:         Op(b[76]),
+		Errno:      le.Uint32(b[77:]),
 	}
 	if len(b) > eventHeader {
 		e.Features = append([]byte(nil), b[eventHeader:]...)

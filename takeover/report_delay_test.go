@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/monotime"
+	"understudy/internal/pace"
 	"understudy/sentinel"
 )
 
@@ -37,13 +39,14 @@ func startGuarded(t *testing.T, c *Client, id WorkerID, heir bool) guarded {
 	require.NoError(t, err)
 	t.Cleanup(func() { unix.Close(pair[0]) })
 	defer unix.Close(pair[1])
-	fence := -1
+	require.NoError(t, c.Watch(id, cmd.Process.Pid, pidfd, pair[1], -1))
 	if heir {
-		fence, err = unix.Eventfd(0, unix.EFD_CLOEXEC)
+		doom, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		require.NoError(t, err)
-		defer unix.Close(fence)
+		defer unix.Close(doom[0])
+		t.Cleanup(func() { unix.Close(doom[1]) })
+		require.NoError(t, c.Heir(id, 0, doom[0]))
 	}
-	require.NoError(t, c.Watch(id, cmd.Process.Pid, pidfd, pair[1], fence))
 	return guarded{cmd, pair[0]}
 }
 
@@ -116,7 +119,7 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 
 				active.kill(t)
 				e := s.next(t)
-				late := sentinel.Now() - e.Seen
+				late := monotime.Now() - e.Seen
 				require.Equal(t, c.first, e.Kind)
 				if c.standby {
 					b := make([]byte, 64)
@@ -132,9 +135,9 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 				}
 				switch {
 				case c.quiet:
-					require.GreaterOrEqual(t, late, int64(silenceTime))
+					require.GreaterOrEqual(t, late, int64(pace.Breather))
 					return
-				case late < int64(silenceTime):
+				case late < int64(pace.Breather):
 					return
 				}
 			}
@@ -159,14 +162,14 @@ func TestSilenceEndsForWhomItMatters(t *testing.T) {
 		workers[0].kill(t)
 		workers[1].kill(t)
 		activated := s.next(t)
-		late := sentinel.Now() - activated.Seen
+		late := monotime.Now() - activated.Seen
 		require.Equal(t, Activated, activated.Kind)
 		e := s.next(t)
 		for e.Kind == Notice {
 			e = s.next(t)
 		}
 		require.Equal(t, Waiting, e.Kind)
-		if late < int64(silenceTime) {
+		if late < int64(pace.Breather) {
 			return
 		}
 	}
