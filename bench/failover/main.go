@@ -89,7 +89,10 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return err
 	}
 	if *quick {
-		o.n, o.ballast, o.core = 3, sizes{8}, sizes{16}
+		o.n, o.ballast = 3, sizes{8}
+		if len(o.core) > 0 {
+			o.core = sizes{16}
+		}
 	}
 	if f.NArg() > 0 || o.n < 1 {
 		return fmt.Errorf("arguments %q are not understood, or -n is not above 0; see --help", f.Args())
