@@ -1,11 +1,7 @@
 # Needs Go and git. Tools come through `go tool`; generated code is committed.
-# There are two modules, joined by go.work: the product, and bench/ with the
-# demo and the benchmarks, whose dependencies no user of the product needs.
 GO       ?= go
-MODULES  := . bench
-PACKAGES := ./... ./bench/...
-# A workspace and -modfile exclude each other.
-TOOL     := GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
+PACKAGES := ./...
+TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 # A pattern program is a folder with a main.go; it is built beside its manifest.
 PROGRAMS := $(patsubst patterns/%/main.go,%,$(wildcard patterns/*/main.go))
 # Static binaries run in any container, and their fork copies less.
@@ -44,13 +40,13 @@ test-vm:
 # import to the newest versions of the day.
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted >&2; exit 1; }
-	$(foreach m,$(MODULES),(cd $(m) && GOWORK=off $(GO) mod tidy -diff) &&) true
+	$(GO) mod tidy -diff
 	$(GO) vet $(PACKAGES)
-	$(foreach m,$(MODULES),(cd $(m) && $(TOOL) staticcheck ./...) &&) true
+	$(TOOL) staticcheck $(PACKAGES)
 	$(GO) test -count=1 ./internal/layers ./internal/docs
 
 tidy:
-	$(foreach m,$(MODULES),(cd $(m) && GOWORK=off $(GO) mod tidy) &&) true
+	$(GO) mod tidy
 
 fuzz:
 	GO='$(GO)' tools/fuzz $(FUZZTIME)

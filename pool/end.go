@@ -109,11 +109,12 @@ func (k *Keeper) exited(w *Worker) {
 	delete(k.byPid, w.Pid)
 	k.settleHeir(w)
 	k.command("forget", w, k.engine.Forget(w.ID))
-	for _, f := range []*os.File{w.raw, w.doom, w.pidfd} {
+	for _, f := range []*os.File{w.raw, w.doom, w.pidfd, w.procs} {
 		if f != nil {
 			f.Close()
 		}
 	}
+	k.endGroup(w)
 	go func() {
 		late := time.AfterFunc(outputGrace, w.silence)
 		w.output.readers.Wait()
@@ -128,12 +129,42 @@ func (k *Keeper) exited(w *Worker) {
 	k.hooks.Exited(w, w.cause())
 	switch w.State {
 	case Standby:
-		k.block(w.pool)
+		if time.Since(w.warmAt) < max(wellFor, w.pool.startTime) {
+			k.block(w.pool) // one that was well for a while is replaced at once
+		}
 		k.move(w, Failed)
 		k.fill()
 	case Active: // what follows from it comes with Activated or Demand
 		k.move(w, Failed)
 	}
+}
+
+// wellFor is how long a standby must have been well for its end to say nothing
+// of the next one: a backend that closes idle connections ends every standby at
+// times.
+const wellFor = time.Second
+
+// endGroup ends what a dead worker left in its control group, whatever session
+// and process group that is in. Its heir may finish.
+func (k *Keeper) endGroup(w *Worker) {
+	if w.group == nil {
+		return
+	}
+	k.groups++
+	group, heir := w.group, w.heir
+	go func() {
+		if n := group.KillBut(func(pid int) bool { return pid == heir }); n > 0 {
+			w.log.Info("ended what a dead worker left behind", "processes", n)
+		}
+		_ = group.Wait(heirTimeout)
+		err := group.Remove(groupTimeout)
+		k.post(func() {
+			k.groups--
+			if err != nil {
+				w.log.Error("processes of a dead worker do not end", "error", err)
+			}
+		})
+	}()
 }
 
 // ended closes a worker's account, its last words read.
@@ -233,8 +264,8 @@ func (k *Keeper) Stop() {
 	}
 }
 
-// Idle reports whether no worker and no heir is left.
-func (k *Keeper) Idle() bool { return len(k.workers) == 0 && len(k.heirs.told) == 0 }
+// Idle reports whether no worker, no heir and no control group is left.
+func (k *Keeper) Idle() bool { return len(k.workers) == 0 && len(k.heirs.told) == 0 && k.groups == 0 }
 
 // Dead reports whether a worker's process has ended, whoever told us or not.
 func (w *Worker) Dead() bool {

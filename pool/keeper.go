@@ -11,8 +11,10 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"google.golang.org/protobuf/proto"
 
+	"understudy/internal/cgroup"
 	"understudy/internal/control"
 	"understudy/internal/event"
+	"understudy/internal/pace"
 	"understudy/patterns"
 	"understudy/sentinel"
 	"understudy/shmregistry/leak"
@@ -69,6 +71,12 @@ type Config struct {
 	// Leaks looks after shared memory that workers make themselves; nil where
 	// nobody does.
 	Leaks Leaks
+	// Groups gives each worker a control group; nil: none.
+	Groups *cgroup.Tree
+	// Instance marks the workers of one supervisor, in UNDERSTUDY_INSTANCE.
+	Instance string
+	// Pace is what workers may not do.
+	Pace pace.Switches
 }
 
 // Leaks is what the keeper needs of *leak.Finder.
@@ -97,6 +105,12 @@ type Keeper struct {
 	refilling bool // fillLater has promised a fill
 
 	droppedLines atomic.Int64
+	groups       int  // control groups that are being removed
+	toldOOM      bool // that a worker's OOM score could not be set
+}
+
+func (k *Keeper) surroundings() surroundings {
+	return surroundings{groups: k.cfg.Groups, instance: k.cfg.Instance, pace: k.cfg.Pace}
 }
 
 // PoolKey names a pool. It is opaque here; today it is the pattern's name.
@@ -196,6 +210,20 @@ func (k *Keeper) Noticed(w *Worker) {
 	if w.alive() {
 		k.reaper.Unmute(w.Pid)
 	}
+}
+
+// Owns reports whether a child of this process is a worker or a heir, whose
+// status is waited for. While a process is being made, any child may be one.
+func (k *Keeper) Owns(pid int) bool {
+	if k.byPid[pid] != nil || k.heirs.pidfds[pid] != nil {
+		return true
+	}
+	for _, p := range k.order {
+		if p.counts[Starting] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Worker returns a worker by id, or nil.
@@ -346,7 +374,11 @@ func (k *Keeper) Reassert() (missed int) {
 // introduce makes a worker known to the engine, and its heir where it has told
 // of one.
 func (k *Keeper) introduce(w *Worker) {
-	k.command("watch", w, k.engine.Watch(w.ID, w.Pid, int(w.pidfd.Fd()), int(w.raw.Fd()), -1))
+	procs := -1
+	if w.procs != nil {
+		procs = int(w.procs.Fd())
+	}
+	k.command("watch", w, k.engine.Watch(w.ID, w.Pid, int(w.pidfd.Fd()), int(w.raw.Fd()), procs))
 	if w.heir != 0 {
 		k.introduceHeir(w)
 	}

@@ -3,12 +3,18 @@ package pool
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/cgroup"
 	"understudy/internal/control"
+	"understudy/internal/pace"
 	"understudy/patterns"
 )
 
@@ -16,6 +22,13 @@ import (
 const (
 	controlFD = 3
 	doomFD    = 4
+)
+
+const (
+	// groupTimeout bounds the wait for the end of what was killed in a group.
+	groupTimeout = 10 * time.Second
+	// heirTimeout is how long a heir may go on in its dead worker's group.
+	heirTimeout = 150 * time.Millisecond
 )
 
 // passedThrough is what a worker inherits of our environment: nothing else of
@@ -29,19 +42,35 @@ type process struct {
 	control        *os.File
 	doom           *os.File
 	stdout, stderr *os.File
+	// group is its control group, and procs that group's cgroup.procs; nil
+	// without one.
+	group *cgroup.Group
+	procs *os.File
+	// badOOM is why it has not the OOM score that its manifest says.
+	badOOM error
 }
 
 func (p *process) close() {
-	for _, f := range []*os.File{p.pidfd, p.control, p.doom, p.stdout, p.stderr} {
+	for _, f := range []*os.File{p.pidfd, p.control, p.doom, p.stdout, p.stderr, p.procs} {
 		if f != nil {
 			f.Close()
 		}
 	}
+	if p.group != nil {
+		_ = p.group.Remove(groupTimeout)
+	}
+}
+
+// surroundings is what every worker of a keeper is started with.
+type surroundings struct {
+	groups   *cgroup.Tree // nil: no control groups
+	instance string
+	pace     pace.Switches
 }
 
 // spawn makes the process: own process group, pidfd from clone, control socket,
 // doom socket, output pipes. It blocks for fork and exec, so it runs off the loop.
-func spawn(m *patterns.Manifest, name string) (p *process, err error) {
+func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *process, err error) {
 	p = &process{}
 	var theirs []*os.File
 	defer func() {
@@ -87,11 +116,26 @@ func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 		files = append(files, theirEnd.Fd())
 	}
 	pidfd := -1
+	sys := &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}
+	if s.groups != nil {
+		if p.group, err = s.groups.Make(id); err != nil {
+			return p, err
+		}
+		if p.procs, err = p.group.OpenProcs(); err != nil {
+			return p, err
+		}
+		dir, err := p.group.Open()
+		if err != nil {
+			return p, err
+		}
+		defer dir.Close()
+		sys.UseCgroupFD, sys.CgroupFD = true, int(dir.Fd())
+	}
 	pid, err := syscall.ForkExec(m.Program, append([]string{m.Program}, m.Args...), &syscall.ProcAttr{
 		Dir:   m.Dir,
-		Env:   environment(m, name),
+		Env:   environment(m, name, s),
 		Files: files,
-		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+		Sys:   sys,
 	})
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", m.Program, err)
@@ -104,28 +148,40 @@ func spawn(m *patterns.Manifest, name string) (p *process, err error) {
 		}
 	}
 	p.pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
+	// Whoever protects the supervisor from the OOM killer does not mean its
+	// workers, which inherit the score.
+	p.badOOM = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), strconv.AppendInt(nil, int64(m.OOMScoreAdj), 10), 0)
 	return p, nil
 }
 
-func environment(m *patterns.Manifest, name string) []string {
+// environment is what a worker gets, by name, each name once: programs differ in
+// which of two they take. The manifest wins over what is passed through; a
+// manifest cannot name a variable of ours (package patterns).
+func environment(m *patterns.Manifest, name string, s surroundings) []string {
 	config, _ := json.Marshal(m.Config) // a map of strings always encodes
-	var env []string
+	env := make(map[string]string)
 	for _, k := range passedThrough {
 		if v, ok := os.LookupEnv(k); ok {
-			env = append(env, k+"="+v)
+			env[k] = v
 		}
 	}
-	env = append(env,
-		fmt.Sprintf("UNDERSTUDY_CONTROL_FD=%d", controlFD),
-		"UNDERSTUDY_PATTERN="+m.Name,
-		"UNDERSTUDY_WORKER="+name,
-		"UNDERSTUDY_CONFIG="+string(config),
-	)
+	maps.Copy(env, m.Environment)
+	env["UNDERSTUDY_CONTROL_FD"] = strconv.Itoa(controlFD)
+	env["UNDERSTUDY_PATTERN"] = m.Name
+	env["UNDERSTUDY_WORKER"] = name
+	env["UNDERSTUDY_CONFIG"] = string(config)
+	if s.instance != "" {
+		env["UNDERSTUDY_INSTANCE"] = s.instance
+	}
+	if off := s.pace.String(); off != "" {
+		env[pace.Variable] = off
+	}
 	if m.Heir {
-		env = append(env, fmt.Sprintf("UNDERSTUDY_FENCE_FD=%d", doomFD))
+		env["UNDERSTUDY_FENCE_FD"] = strconv.Itoa(doomFD)
 	}
-	for k, v := range m.Environment {
-		env = append(env, k+"="+v)
+	list := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, k+"="+env[k])
 	}
-	return env
+	return list
 }

@@ -34,7 +34,7 @@ func (k *Keeper) start(p *workerPool) {
 	p.starts++
 	k.running++
 	go func() {
-		proc, err := spawn(p.manifest, w.Name)
+		proc, err := spawn(p.manifest, w.Name, uint64(w.ID), k.surroundings())
 		k.post(func() { k.spawned(w, proc, err) })
 	}()
 }
@@ -47,7 +47,12 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 		return
 	}
 	w.Pid, w.pidfd, w.doom, w.raw = proc.pid, proc.pidfd, proc.doom, proc.control
+	w.group, w.procs = proc.group, proc.procs
 	w.log = w.log.With("pid", w.Pid)
+	if proc.badOOM != nil && !k.toldOOM {
+		k.toldOOM = true
+		w.log.Warn("workers keep the supervisor's OOM score", "wanted", w.pool.manifest.OOMScoreAdj, "error", proc.badOOM)
+	}
 	k.byPid[w.Pid] = w
 	if k.cfg.Leaks != nil {
 		k.cfg.Leaks.Watch(w.Pid, w.pool.manifest.Adopt)
@@ -221,6 +226,7 @@ func (k *Keeper) warm(w *Worker) {
 		k.running--
 		w.pool.started(time.Since(w.started))
 	}
+	w.warmAt = time.Now()
 	k.move(w, Standby)
 	k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, false))
 	k.emit(w, event.WorkerReady, fmt.Sprintf("standby after %v", time.Since(w.started).Round(time.Millisecond)), nil)

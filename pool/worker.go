@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"understudy/internal/cgroup"
 	"understudy/internal/control"
 	"understudy/sentinel"
 	"understudy/takeover"
@@ -56,10 +57,13 @@ type Worker struct {
 	control *control.Conn
 	raw     *os.File      // the control socket, for the engine to duplicate
 	doom    *os.File      // our end of the doom socket; nil where none was made
+	group   *cgroup.Group // nil without one
+	procs   *os.File      // its cgroup.procs, for the engine to duplicate
 	heard   chan struct{} // closed when all that it said is posted; nil before
 	output  *output
 	heir    int // pid of its heir, 0 without one that we know of
 	started time.Time
+	warmAt  time.Time // since when it is a standby
 
 	deadline *time.Timer // start deadline, then grace period
 	probe    probing

@@ -45,7 +45,7 @@ func (s *Supervisor) currentFeatures() []sentinel.Feature {
 	if f := s.features.Load(); f != nil {
 		features = slices.Clone(*f)
 	}
-	return append(features, s.leakFeature(), memoryFeature(hypervisor.PageReporting()))
+	return append(features, s.leakFeature(), s.groupsFeature(), memoryFeature(hypervisor.PageReporting()))
 }
 
 // version is the module's, from the binary itself.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"understudy/internal/api"
+	"understudy/internal/cgroup"
 	"understudy/internal/dirlock"
 	"understudy/internal/event"
 	"understudy/internal/observe"
@@ -40,8 +41,10 @@ type Supervisor struct {
 	ready   chan struct{}
 	addrs   Addrs
 
-	segments *shmregistry.Registry
-	leaks    *leak.Finder // nil where it cannot look
+	segments    *shmregistry.Registry
+	leaks       *leak.Finder // nil where it cannot look
+	groups      *cgroup.Tree // nil without control groups, and then whyNoGroups
+	whyNoGroups string
 
 	features atomic.Pointer[[]sentinel.Feature]
 	repairs  atomic.Uint64
@@ -96,6 +99,12 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir), 0o700); err != nil {
 		return err
 	}
+	if err := s.openGroups(); err != nil {
+		return err
+	}
+	if s.groups != nil {
+		defer func() { err = errors.Join(err, s.groups.Close()) }()
+	}
 	if err := s.openSegments(); err != nil {
 		return err
 	}
@@ -130,6 +139,9 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		Segments:     s.segments,
 		Pool: pool.Config{
 			Leaks:               s.leakWatch(),
+			Groups:              s.groups,
+			Instance:            s.instance(),
+			Pace:                s.cfg.Pace,
 			Realtime:            s.cfg.Sentinel.Realtime,
 			MaxConcurrentStarts: s.cfg.ProcessManager.MaxConcurrentStarts,
 			BackoffMin:          s.cfg.ProcessManager.BackoffPeriod.Min,
@@ -145,6 +157,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	tasks.Go(func() error { return s.keepEngine(running, engine) })
 	tasks.Go(func() error { s.reconcile(running); return nil })
 	tasks.Go(func() error { s.watchEngine(running); return nil })
+	tasks.Go(func() error { s.reapOrphans(running); return nil })
 	_ = s.loop.post(func() {
 		for _, m := range good {
 			s.manager.Keeper().AddPool(pool.PoolKey(m.Name), m)

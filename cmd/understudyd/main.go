@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -25,6 +26,9 @@ import (
 )
 
 func main() {
+	// What whoever started us left open, such as the lock of a script, is not for
+	// our children. Before Linux 5.11 it stays as it is.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	context.AfterFunc(ctx, stop) // the next signal ends the process
 	// A reader of our log that goes away must not take us with it. Notify, not
@@ -126,7 +130,7 @@ func supervise(ctx context.Context, s *supervisor.Supervisor, stdout io.Writer) 
 	case <-s.Ready():
 	}
 	a := s.Addrs()
-	fmt.Fprintf(stdout, "understudyd ready grpc=%s unix=%s metrics=%s health=%s\n", a.GRPC, a.Unix, orOff(a.Metrics), orOff(a.Health))
+	fmt.Fprintf(stdout, "understudyd ready grpc=%s unix=%s metrics=%s health=%s\n", orOff(a.GRPC), a.Unix, orOff(a.Metrics), orOff(a.Health))
 	// No service manager is no error, and one that does not listen is its own
 	// affair.
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)

@@ -59,7 +59,7 @@ type Core interface {
 
 // Options says where the API is served.
 type Options struct {
-	// Port on 127.0.0.1; 0 takes a free one.
+	// Port on 127.0.0.1; 0 takes a free one, below 0 there is none.
 	Port int
 	// Socket is the path of the unix socket. What lies there is replaced: the
 	// caller holds the lock on its directory.
@@ -104,13 +104,18 @@ type Server struct {
 // Listen opens the port and the socket, so that errors come now. Connections
 // wait until Serve.
 func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
-	tcp, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)))
-	if err != nil {
-		return nil, fmt.Errorf("API: %w", err)
+	var tcp net.Listener // nil: off
+	if o.Port >= 0 {
+		var err error
+		if tcp, err = net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port))); err != nil {
+			return nil, fmt.Errorf("API: %w", err)
+		}
 	}
 	socket, err := listenUnix(o.Socket)
 	if err != nil {
-		tcp.Close()
+		if tcp != nil {
+			tcp.Close()
+		}
 		return nil, fmt.Errorf("API: %w", err)
 	}
 	s := &Server{tcp: tcp, unix: socket, socket: o.Socket, health: health.NewServer(), grpc: grpc.NewServer(
@@ -159,16 +164,29 @@ func listenUnix(path string) (net.Listener, error) {
 	return lc.Listen(context.Background(), "unix", path)
 }
 
-// Addr is the TCP address as host:port.
-func (s *Server) Addr() string { return s.tcp.Addr().String() }
+// Addr is the TCP address as host:port, "" where TCP is off.
+func (s *Server) Addr() string {
+	if s.tcp == nil {
+		return ""
+	}
+	return s.tcp.Addr().String()
+}
+
+func (s *Server) listeners() []net.Listener {
+	if s.tcp == nil {
+		return []net.Listener{s.unix}
+	}
+	return []net.Listener{s.tcp, s.unix}
+}
 
 // Socket is the path of the unix socket.
 func (s *Server) Socket() string { return s.socket }
 
 // Serve serves until Stop, or until one of the listeners fails.
 func (s *Server) Serve() error {
-	ended := make(chan error, 2)
-	for _, l := range []net.Listener{s.tcp, s.unix} {
+	all := s.listeners()
+	ended := make(chan error, len(all))
+	for _, l := range all {
 		go func() {
 			err := s.grpc.Serve(netutil.LimitListener(l, maxConnections))
 			if errors.Is(err, grpc.ErrServerStopped) {
@@ -179,7 +197,10 @@ func (s *Server) Serve() error {
 	}
 	err := <-ended
 	s.Stop()
-	return errors.Join(err, <-ended)
+	for range all[1:] {
+		err = errors.Join(err, <-ended)
+	}
+	return err
 }
 
 // Stop ends the streams, lets other calls under way finish for a moment, and
@@ -190,6 +211,7 @@ func (s *Server) Stop() {
 	hard := time.AfterFunc(stopTimeout, s.grpc.Stop)
 	defer hard.Stop()
 	s.grpc.GracefulStop()
-	s.tcp.Close() // where Serve was never called
-	s.unix.Close()
+	for _, l := range s.listeners() {
+		l.Close() // where Serve was never called
+	}
 }
