@@ -8,9 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -186,7 +189,12 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		DroppedEngineEvents: s.engineDropped.Load,
 		DroppedLogLines:     s.manager.Keeper().DroppedLines,
 	})
-	server, err := api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"), Log: s.log}, core{s.manager, s}, s.hub)
+	access, err := s.access()
+	if err != nil {
+		return err
+	}
+	server, err := api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"),
+		Mode: fs.FileMode(s.cfg.API.Mode), Access: access, Log: s.log}, core{s.manager, s}, s.hub)
 	if err != nil {
 		return err
 	}
@@ -204,6 +212,26 @@ func (s *Supervisor) serve(ctx context.Context) error {
 	server.Stop()
 	pages.Stop()
 	return tasks.Wait()
+}
+
+// access says who may call the API.
+func (s *Supervisor) access() (api.Access, error) {
+	a := api.Access{Owner: uint32(os.Geteuid())}
+	name := s.cfg.API.Group
+	if name == "" {
+		return a, nil
+	}
+	id := name
+	if g, err := user.LookupGroup(name); err == nil {
+		id = g.Gid
+	}
+	n, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return a, fmt.Errorf("api.group: %q is neither a group nor a number", name)
+	}
+	gid := uint32(n)
+	a.Group = &gid
+	return a, nil
 }
 
 // events takes what happened in any room. It is called on the loop, after what

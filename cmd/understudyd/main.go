@@ -109,6 +109,7 @@ Settings come from --config FILE and from flags; flags win.`,
 			ended := make(chan struct{})
 			defer close(ended)
 			go logHangups(log, hangups, ended)
+			log.Info("understudyd starts", "version", version(), "runtime_dir", cfg.RuntimeDir, "patterns_dir", cfg.PatternsDir)
 			return supervise(cmd.Context(), s, stdout)
 		},
 	}
@@ -122,6 +123,8 @@ Settings come from --config FILE and from flags; flags win.`,
 // supervise runs s and says when it is ready: on stdout, and to the service
 // manager that started us, if one did (sd_notify(3)).
 func supervise(ctx context.Context, s *supervisor.Supervisor, stdout io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	select {
@@ -130,7 +133,11 @@ func supervise(ctx context.Context, s *supervisor.Supervisor, stdout io.Writer) 
 	case <-s.Ready():
 	}
 	a := s.Addrs()
-	fmt.Fprintf(stdout, "understudyd ready grpc=%s unix=%s metrics=%s health=%s\n", orOff(a.GRPC), a.Unix, orOff(a.Metrics), orOff(a.Health))
+	_, err := fmt.Fprintf(stdout, "understudyd ready grpc=%s unix=%s metrics=%s health=%s\n", orOff(a.GRPC), a.Unix, orOff(a.Metrics), orOff(a.Health))
+	if errors.Is(err, unix.EPIPE) {
+		cancel()
+		return errors.Join(fmt.Errorf("nobody reads that it is ready: %w", err), <-ended)
+	}
 	// No service manager is no error, and one that does not listen is its own
 	// affair.
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)

@@ -18,12 +18,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
-	"syscall"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -64,6 +61,10 @@ type Options struct {
 	// Socket is the path of the unix socket. What lies there is replaced: the
 	// caller holds the lock on its directory.
 	Socket string
+	// Mode is the permission bits of the socket.
+	Mode fs.FileMode
+	// Access says who may call.
+	Access Access
 	// Log gets the calls that end with Internal.
 	Log *slog.Logger
 }
@@ -75,8 +76,6 @@ const (
 	maxRequest = 256 << 10
 	// maxResponse is the size of a response: some thousand bindings.
 	maxResponse = 64 << 20
-	// maxConnections is for TCP and for the unix socket, each.
-	maxConnections = 1024
 	// maxStreams is the calls at once on one connection.
 	maxStreams = 1024
 
@@ -94,8 +93,10 @@ const (
 type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
-	tcp     net.Listener
-	unix    net.Listener
+	tcp     net.Listener // nil where it is off
+	unix    *socketListener
+	access  Access
+	log     *slog.Logger
 	socket  string
 	closing context.Context
 	close   context.CancelFunc
@@ -111,19 +112,27 @@ func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
 			return nil, fmt.Errorf("API: %w", err)
 		}
 	}
-	socket, err := listenUnix(o.Socket)
+	group := -1
+	if o.Access.Group != nil {
+		group = int(*o.Access.Group)
+	}
+	socket, err := listenSocket(o.Socket, o.Mode, group)
 	if err != nil {
 		if tcp != nil {
 			tcp.Close()
 		}
 		return nil, fmt.Errorf("API: %w", err)
 	}
-	s := &Server{tcp: tcp, unix: socket, socket: o.Socket, health: health.NewServer(), grpc: grpc.NewServer(
+	denied := func(why error) { o.Log.Warn("caller is refused", "reason", why) }
+	s := &Server{tcp: tcp, unix: socket, access: o.Access, log: o.Log, socket: o.Socket, health: health.NewServer(), grpc: grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(maxResponse),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectTimeout),
-		grpc.UnaryInterceptor(logInternal(o.Log)),
+		grpc.Creds(&localCredentials{access: o.Access, denied: denied}),
+		grpc.InTapHandle(authorize),
+		grpc.ChainUnaryInterceptor(busyUnary, logInternal(o.Log)),
+		grpc.StreamInterceptor(busyStream),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	)}
@@ -149,21 +158,6 @@ func logInternal(log *slog.Logger) grpc.UnaryServerInterceptor {
 	}
 }
 
-// listenUnix makes a socket that only this user can connect to. The mode is
-// set on the socket before bind gives it a name (unix_bind in the kernel's
-// net/unix/af_unix.c takes it from there), so there is no moment without it.
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), 0o600) })
-		return errors.Join(err, failed)
-	}}
-	return lc.Listen(context.Background(), "unix", path)
-}
-
 // Addr is the TCP address as host:port, "" where TCP is off.
 func (s *Server) Addr() string {
 	if s.tcp == nil {
@@ -184,11 +178,12 @@ func (s *Server) Socket() string { return s.socket }
 
 // Serve serves until Stop, or until one of the listeners fails.
 func (s *Server) Serve() error {
+	go s.keepSocket()
 	all := s.listeners()
 	ended := make(chan error, len(all))
 	for _, l := range all {
 		go func() {
-			err := s.grpc.Serve(netutil.LimitListener(l, maxConnections))
+			err := s.grpc.Serve(admitted{l, newConnections(s.access)})
 			if errors.Is(err, grpc.ErrServerStopped) {
 				err = nil // Stop came first
 			}
@@ -201,6 +196,26 @@ func (s *Server) Serve() error {
 		err = errors.Join(err, <-ended)
 	}
 	return err
+}
+
+// socketPause is the time between two looks whether the socket's path is there.
+const socketPause = 2 * time.Second
+
+// keepSocket makes the unix socket anew where its path has vanished, until Stop.
+func (s *Server) keepSocket() {
+	for {
+		select {
+		case <-s.closing.Done():
+			return
+		case <-time.After(socketPause):
+		}
+		switch made, err := s.unix.again(); {
+		case err != nil:
+			s.log.Error("the API's socket has vanished and cannot be made again", "socket", s.socket, "error", err)
+		case made:
+			s.log.Warn("the API's socket had vanished; made it again", "socket", s.socket)
+		}
+	}
 }
 
 // Stop ends the streams, lets other calls under way finish for a moment, and
