@@ -1,11 +1,13 @@
 package isolation
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"understudy/internal/control"
 	"understudy/internal/event"
+	"understudy/patterns"
 	"understudy/pool"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
@@ -18,25 +20,54 @@ const deadlineSlack = 500 * time.Millisecond
 
 // apply takes one step of a binding and does what follows from it.
 func (m *Manager) apply(e *entry, in input) {
-	wasWaiting := e.phase.waiting
+	wanted := e.phase.wants()
 	var outs []output
 	e.phase, outs = step(e.phase, in)
 	for _, o := range outs {
 		m.do(e, o)
 	}
-	if e.phase.waiting != wasWaiting {
-		e.waiting = time.Now()
-		m.keeper.Demand(e.pool(), m.waitingFor(e.Pattern))
+	m.queue(e)
+	if wants := e.phase.wants(); wants != wanted {
+		if wants {
+			e.waiting = time.Now()
+			m.wanting[e.Pattern]++
+		} else {
+			m.wanting[e.Pattern]--
+		}
+		m.keeper.Demand(e.pool(), m.wanting[e.Pattern])
 	}
 }
 
-func (m *Manager) waitingFor(pattern string) (n int) {
-	for _, e := range m.bindings {
-		if e.Pattern == pattern && e.phase.waiting {
-			n++
-		}
+// queue starts the time that clients may wait for a worker, and stops it when
+// there is one.
+func (m *Manager) queue(e *entry) {
+	p := &e.phase
+	lacking := p.everServed && p.worker == 0 && (p.waiting || p.held) && !p.shut
+	switch {
+	case !lacking && e.queued != nil && (p.worker != 0 || p.shut || p.state == Draining || p.state == Gone):
+		e.queued.Stop()
+		e.queued = nil
+	case lacking && e.queued == nil && e.manifest.QueueTimeout > 0:
+		e.queued = m.timer(e.manifest.QueueTimeout, func(t *time.Timer) {
+			if e.queued == t {
+				e.queued = nil
+				m.apply(e, input{kind: inRefuse})
+				m.queue(e) // it was about to be activated: the next time counts anew
+			}
+		})
 	}
-	return n
+}
+
+// timer runs f on the loop, with the timer itself.
+func (m *Manager) timer(d time.Duration, f func(*time.Timer)) *time.Timer {
+	var t *time.Timer
+	armed := make(chan struct{})
+	t = time.AfterFunc(d, func() {
+		<-armed
+		_ = m.post(func() { f(t) })
+	})
+	close(armed)
+	return t
 }
 
 func (m *Manager) do(e *entry, o output) {
@@ -72,6 +103,14 @@ func (m *Manager) do(e *entry, o output) {
 		m.resolve(e, nil)
 	case outBroken:
 		m.broken(e)
+	case outFailing:
+		m.failing(e)
+	case outHold:
+		m.hold(e)
+	case outShut:
+		m.shut(e)
+	case outOpen:
+		m.open(e)
 	case outGone:
 		m.gone(e)
 	}
@@ -95,7 +134,7 @@ const breather = 2 * time.Millisecond
 func (m *Manager) armLater(e *entry, o output) {
 	e.arming = true
 	m.after(breather, func() {
-		if e.arming && e.phase.armed && o.epoch == e.phase.epoch+1 {
+		if e.arming && e.phase.armed && o.epoch == e.phase.next() {
 			m.arm(e, o, false)
 		}
 	})
@@ -108,6 +147,14 @@ func (m *Manager) after(d time.Duration, f func()) {
 // arm prepares the next activation down to the last byte.
 func (m *Manager) arm(e *entry, o output, again bool) {
 	e.arming = false
+	if m.cfg.Epochs != nil && !m.cfg.Epochs.Use(o.epoch) {
+		m.unarmed(e, o, errNoEpochs)
+		return
+	}
+	if err := e.endpoint.listen(); err != nil && e.endpoint.listens() {
+		m.unarmed(e, o, fmt.Errorf("%s: %w", e.ProcessID, err))
+		return
+	}
 	segments, fds, err := m.prepareSegments(e, o.epoch)
 	if err != nil {
 		m.unarmed(e, o, err)
@@ -174,9 +221,82 @@ func (m *Manager) resolve(e *entry, err error) {
 	e.launched = nil
 }
 
+// errNoEpochs: epochs were used faster than the disk keeps them.
+var errNoEpochs = errors.New("no epoch is reserved yet; the disk is slow")
+
+// retryPause is how long a binding that has lost its worker waits where its plan
+// could not be made.
+const retryPause = time.Second
+
+// hold tries a binding again when its time has come.
+func (m *Manager) hold(e *entry) {
+	m.timer(max(retryPause, time.Until(e.until)), func(*time.Timer) {
+		if m.bindings[e.ProcessID] != e || !e.phase.held {
+			return
+		}
+		if time.Now().Before(e.until) {
+			m.hold(e)
+			return
+		}
+		e.deaths = nil
+		m.apply(e, input{kind: inRetry})
+	})
+}
+
+// failing tells that a binding could not recover for now. Its clients wait on,
+// or are refused.
+func (m *Manager) failing(e *entry) {
+	m.told(e)
+	if e.manifest.OnFailure == patterns.OnFailureRefuse {
+		m.apply(e, input{kind: inRefuse})
+	}
+}
+
+// shut refuses the clients of a binding, and has the engine forget its plan,
+// whose socket is ended.
+func (m *Manager) shut(e *entry) {
+	m.command(e, m.engine.Disarm(e.id))
+	m.rename(e)
+	if err := e.endpoint.shut(); err != nil {
+		m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
+	}
+}
+
+// open lets clients in again. Their first worker follows.
+func (m *Manager) open(e *entry) {
+	if e.endpoint.socket < 0 {
+		if err := e.endpoint.bind(); err != nil {
+			m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
+		}
+	}
+	_ = e.endpoint.listen() // arm says what is wrong
+}
+
+// openOldest gives a standby to the binding that has been shut for longest.
+func (m *Manager) openOldest(pattern string) {
+	if m.wanting[pattern] == 0 {
+		return
+	}
+	var oldest *entry
+	for _, e := range m.bindings {
+		if e.Pattern == pattern && e.phase.shut && !e.phase.held && (oldest == nil || e.waiting.Before(oldest.waiting)) {
+			oldest = e
+		}
+	}
+	if oldest != nil {
+		m.apply(oldest, input{kind: inStandby})
+	}
+}
+
 // broken closes the endpoint, so that clients are refused instead of hanging,
 // and tells those who wait why.
 func (m *Manager) broken(e *entry) {
+	e.endpoint.close()
+	m.told(e)
+}
+
+// told tells everybody why a binding has no worker.
+func (m *Manager) told(e *entry) {
 	if e.failure == nil {
 		e.failure = fmt.Errorf("%s: no worker within %v", e.ProcessID, e.manifest.StartTimeout)
 		if last := m.keeper.LastFailure(e.pool()); last != nil {
@@ -186,7 +306,6 @@ func (m *Manager) broken(e *entry) {
 	e.Errors++
 	e.LastError = e.failure.Error()
 	e.failed = time.Now()
-	e.endpoint.close()
 	m.resolve(e, e.failure)
 	m.emit(e, event.BindingFailed, e.LastError, nil)
 }
@@ -198,7 +317,7 @@ const failedKept = 15 * time.Minute
 // launches of ever new keys leave nothing behind. One whose segments hold
 // somebody's work stays.
 func (m *Manager) forgetFailed(e *entry) {
-	if !m.holdsWork(e) && time.Since(e.failed) > failedKept && time.Now().After(e.until) {
+	if !e.phase.everServed && !m.holdsWork(e) && time.Since(e.failed) > failedKept && time.Now().After(e.until) {
 		m.apply(e, input{kind: inRelease})
 	}
 }
@@ -211,7 +330,7 @@ func (m *Manager) gone(e *entry) {
 	m.segmentsEnded(e)
 	delete(m.bindings, e.ProcessID)
 	delete(m.byID, e.id)
-	m.ended.put(e.ProcessID, e.phase.epoch)
+	m.ended.put(e.ProcessID, e.phase.next()-1)
 	m.resolve(e, fmt.Errorf("%s: %w", e.ProcessID, ErrTerminated))
 	m.emit(e, event.Terminated, "binding ended", nil)
 	for _, done := range e.released {
@@ -275,7 +394,7 @@ func (m *Manager) Reassert() (missed int) {
 			m.forgetFailed(e)
 		}
 		if e.phase.armed && e.phase.worker != 0 && !e.arming {
-			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.epoch + 1}, true)
+			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.next()}, true)
 		}
 	}
 	return missed
@@ -295,5 +414,6 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 		m.apply(e, input{kind: inDisarmed})
 	case takeover.Refused:
 		m.cfg.Pool.Log.Error("takeover engine refused an epoch", "process_id", e.ProcessID, "epoch", ev.Epoch)
+		m.apply(e, input{kind: inRefused, epoch: ev.Epoch})
 	}
 }

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
+	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/patterns"
 )
 
 // endpoint is the stable address of a binding. Its listening socket is held
@@ -21,14 +24,19 @@ import (
 type endpoint struct {
 	network string // "unix" or "tcp"
 	address string // path or host:port
+	spec    patterns.Endpoint
 	// socket is a bare descriptor: os.File.Fd would make the socket blocking,
-	// here and in every worker that was passed it.
+	// here and in every worker that was passed it. -1: closed.
 	socket int
+	inode  uint64 // of the path
 }
 
 // EndpointDir is where the sockets of listen: unix are, below the runtime
 // directory.
 const EndpointDir = "e"
+
+// defaultBacklog is for manifests that were not loaded.
+const defaultBacklog = 4096
 
 // EndpointPath is where the unix endpoint of a process id is: a name of fixed
 // length, safe for whatever the key holds.
@@ -40,53 +48,185 @@ func EndpointPath(runtimeDir, processID string) string {
 
 // openEndpoint makes the listening socket. again is the address of an earlier
 // life of the binding, taken once more where that is possible.
-func openEndpoint(network, runtimeDir, processID, again string) (*endpoint, error) {
-	switch network {
-	case "unix":
-		path := EndpointPath(runtimeDir, processID)
-		// What lies there is left from a supervisor that is gone: the lock on
-		// the runtime directory says that no other one is running.
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("endpoint of %s: %w", processID, err)
-		}
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-		if err != nil {
-			return nil, fmt.Errorf("endpoint of %s: %w", processID, err)
-		}
-		l.SetUnlinkOnClose(false)
-		return hold(network, path, l)
-	case "tcp":
-		if again != "" {
-			if l, err := net.Listen("tcp4", again); err == nil {
-				return hold(network, again, l.(*net.TCPListener))
-			}
-		}
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("endpoint of %s: %w", processID, err)
-		}
-		return hold(network, l.Addr().String(), l.(*net.TCPListener))
+func openEndpoint(network, runtimeDir, processID, again string, spec patterns.Endpoint) (*endpoint, error) {
+	e := &endpoint{network: network, address: again, spec: spec, socket: -1}
+	if network == "unix" {
+		e.address = EndpointPath(runtimeDir, processID)
 	}
-	return nil, fmt.Errorf("endpoint of %s: unknown network %q", processID, network)
-}
-
-// hold keeps the socket alone, without Go's listener around it.
-func hold(network, address string, l interface {
-	net.Listener
-	syscall.Conn
-}) (*endpoint, error) {
-	defer l.Close()
-	e := &endpoint{network: network, address: address}
-	raw, err := l.SyscallConn()
+	err := e.bind()
+	if network == "tcp" && again != "" && errors.Is(err, unix.EADDRINUSE) {
+		e.address = ""
+		err = e.bind()
+	}
 	if err == nil {
-		var dup error
-		err = raw.Control(func(fd uintptr) { e.socket, dup = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-		err = errors.Join(err, dup)
+		err = e.listen()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", address, err)
+		e.close()
+		return nil, fmt.Errorf("endpoint of %s: %w", processID, err)
 	}
 	return e, nil
+}
+
+// bind makes a socket at the address. Until listen, whoever connects is refused.
+func (e *endpoint) bind() (err error) {
+	switch e.network {
+	case "unix":
+		return e.bindUnix()
+	case "tcp":
+		at := netip.AddrPort{}
+		if e.address != "" {
+			if at, err = netip.ParseAddrPort(e.address); err != nil {
+				return err
+			}
+		}
+		return e.bindTCP(at)
+	}
+	return fmt.Errorf("unknown network %q", e.network)
+}
+
+func (e *endpoint) bindUnix() error {
+	// What lies there is ours, or left from a supervisor that is gone: the lock
+	// on the runtime directory says that no other one is running.
+	if err := os.Remove(e.address); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	e.socket = fd
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: e.address}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	uid, gid, err := ownerOf(e.spec)
+	if err != nil {
+		return err
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := os.Chown(e.address, uid, gid); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(e.address, modeOf(e.spec)); err != nil {
+		return err
+	}
+	e.inode, err = inodeOf(e.address)
+	return err
+}
+
+// modeOf is the permission bits of a unix socket: a daemon that serves a whole
+// machine lets everybody connect, as to a TCP port, one of an ordinary user
+// nobody else.
+func modeOf(spec patterns.Endpoint) os.FileMode {
+	switch {
+	case spec.Mode != 0:
+		return os.FileMode(spec.Mode)
+	case os.Geteuid() == 0:
+		return 0o666
+	}
+	return 0o600
+}
+
+// ownerOf is whom a unix socket is to belong to, -1 where nothing is said.
+func ownerOf(spec patterns.Endpoint) (uid, gid int, err error) {
+	uid, gid = -1, -1
+	if spec.Owner != "" {
+		if uid, err = strconv.Atoi(spec.Owner); err != nil {
+			u, err := user.Lookup(spec.Owner)
+			if err != nil {
+				return 0, 0, err
+			}
+			uid, _ = strconv.Atoi(u.Uid)
+		}
+	}
+	if spec.Group != "" {
+		if gid, err = strconv.Atoi(spec.Group); err != nil {
+			g, err := user.LookupGroup(spec.Group)
+			if err != nil {
+				return 0, 0, err
+			}
+			gid, _ = strconv.Atoi(g.Gid)
+		}
+	}
+	return uid, gid, nil
+}
+
+func inodeOf(path string) (uint64, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	return st.Ino, err
+}
+
+// loopbacks is how many addresses 127.0.0.N are tried for a free port: freed
+// ports rest, and a small ip_local_port_range is soon used up.
+const loopbacks = 8
+
+func (e *endpoint) bindTCP(at netip.AddrPort) (err error) {
+	if at.IsValid() {
+		e.socket, err = boundTCP(at, true)
+		return err
+	}
+	for n := range loopbacks {
+		var probe int
+		any := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(n + 1)}), 0)
+		if probe, err = boundTCP(any, false); err != nil {
+			continue
+		}
+		// The kernel frees a port that it has chosen itself as soon as the socket
+		// is shut down. One that was asked for stays bound. So it is asked for,
+		// while the probe keeps it from others.
+		defer unix.Close(probe)
+		name, err := unix.Getsockname(probe)
+		if err != nil {
+			return os.NewSyscallError("getsockname", err)
+		}
+		if err := unix.SetsockoptInt(probe, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+		at := netip.AddrPortFrom(any.Addr(), uint16(name.(*unix.SockaddrInet4).Port))
+		e.address = at.String()
+		e.socket, err = boundTCP(at, true)
+		return err
+	}
+	return err
+}
+
+func boundTCP(at netip.AddrPort, reuse bool) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if reuse {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("bind", err)
+	}
+	return fd, nil
+}
+
+// listen opens the address, or sets again what a worker can change for all who
+// have the socket: the backlog and O_NONBLOCK.
+func (e *endpoint) listen() error {
+	backlog := e.spec.Backlog
+	if backlog <= 0 {
+		backlog = defaultBacklog
+	}
+	if err := unix.Listen(e.socket, backlog); err != nil {
+		return os.NewSyscallError("listen", err)
+	}
+	return unix.SetNonblock(e.socket, true)
+}
+
+// listens reports whether the socket does: who has a copy can shut it down.
+func (e *endpoint) listens() bool {
+	on, err := unix.GetsockoptInt(e.socket, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && on == 1
 }
 
 // target is the address in gRPC's form.
@@ -97,14 +237,43 @@ func (e *endpoint) target() string {
 	return e.address
 }
 
+// shut refuses clients from now on, whoever has copies of the socket, and keeps
+// the address.
+func (e *endpoint) shut() error {
+	e.end()
+	return e.bind()
+}
+
+// hide keeps new clients away while those that wait are still accepted. That
+// can be done to a path only.
+func (e *endpoint) hide() {
+	if e.network == "unix" && e.socket >= 0 {
+		e.unlink()
+	}
+}
+
+func (e *endpoint) unlink() {
+	if inode, err := inodeOf(e.address); err == nil && inode == e.inode {
+		os.Remove(e.address)
+	}
+}
+
+// end takes the socket from all who have copies of it.
+func (e *endpoint) end() {
+	if e.socket >= 0 {
+		_ = unix.Shutdown(e.socket, unix.SHUT_RDWR)
+		unix.Close(e.socket)
+		e.socket = -1
+	}
+}
+
 // close ends the address: whoever connects from now on is refused.
 func (e *endpoint) close() {
 	if e.socket < 0 {
 		return // closed by a failure before
 	}
-	unix.Close(e.socket)
-	e.socket = -1
 	if e.network == "unix" {
-		os.Remove(e.address)
+		e.unlink()
 	}
+	e.end()
 }

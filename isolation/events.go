@@ -49,9 +49,10 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	} else {
 		m.segmentsTaken(e, w, ev.Epoch)
 	}
-	if e.early.worker == ev.Worker && e.early.epoch == ev.Epoch {
-		m.serving(e, e.early)
+	if e.early[ev.Worker] == ev.Epoch {
+		m.serving(e, input{kind: inServing, worker: ev.Worker, epoch: ev.Epoch})
 	}
+	clear(e.early)
 	if w == nil { // activated and dead before we heard of it
 		m.apply(e, input{kind: inExited, worker: ev.Worker})
 	}
@@ -122,7 +123,7 @@ func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
 			e.until = time.Now().Add(budget.Window)
 			e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths)+1, budget.Window)
 		} else { // its guard is dead, so the plan fires at once
-			m.apply(e, input{kind: inArmable, worker: w, epoch: e.phase.epoch + 1})
+			m.apply(e, input{kind: inArmable, worker: w, epoch: e.phase.next()})
 		}
 	}
 	m.apply(e, input{kind: kind, worker: w})
@@ -143,7 +144,7 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 	}
 	in := input{kind: inServing, worker: w.ID, epoch: epoch}
 	if epoch > e.phase.epoch {
-		e.early = in // the worker was quicker than the engine's event
+		e.early[w.ID] = epoch // the worker was quicker than the engine's event
 	} else {
 		m.serving(e, in)
 	}
@@ -164,7 +165,10 @@ func (m *Manager) serving(e *entry, in input) {
 // workerDraining hears that an active worker wants to stop.
 func (m *Manager) workerDraining(*pool.Worker, string) {}
 
-func (m *Manager) workerReady(w *pool.Worker) { m.settle(w) }
+func (m *Manager) workerReady(w *pool.Worker) {
+	m.settle(w)
+	m.openOldest(w.Pattern())
+}
 
 func (m *Manager) workerExited(w *pool.Worker, cause pool.Cause) {
 	if e := m.bindings[w.ProcessID]; e != nil {
@@ -182,10 +186,13 @@ func (m *Manager) workerExited(w *pool.Worker, cause pool.Cause) {
 func (m *Manager) startFailed(key pool.PoolKey, err *pool.StartError) {
 	var oldest *entry
 	for _, e := range m.bindings {
-		if e.pool() != key || !e.phase.waiting {
+		if e.pool() != key || !e.phase.wants() {
 			continue
 		}
 		e.failure = err
+		if e.phase.state == Recovering && time.Since(e.waiting) > e.manifest.StartTimeout {
+			m.apply(e, input{kind: inFailing})
+		}
 		if e.phase.state == Starting && (oldest == nil || e.waiting.Before(oldest.waiting)) {
 			oldest = e
 		}

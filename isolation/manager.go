@@ -28,8 +28,18 @@ type Config struct {
 	DefaultLevel Level
 	// Segments keeps the bindings' shared memory; nil where no pattern has any.
 	Segments Segments
-	Pool     pool.Config
+	// Epochs keeps epochs from falling over a restart; nil where nothing does.
+	Epochs Epochs
+	Pool   pool.Config
 	Event    event.Sink
+}
+
+// Epochs is what the manager needs of *epochs.Mark.
+type Epochs interface {
+	// Base is the epoch above which bindings begin.
+	Base() uint64
+	// Use says that an epoch is about to be used, and whether it may be.
+	Use(epoch uint64) bool
 }
 
 // Bounds on what a launch may carry.
@@ -55,6 +65,8 @@ type Manager struct {
 	nextID   takeover.BindingID
 	ended    endedEpochs
 	closing  bool
+	// wanting is how many bindings of a pattern wait for a worker.
+	wanting map[string]int
 	// unsure are the standbys that a lost engine may have activated, and
 	// orphans the bindings that must wait until that is known.
 	unsure  map[takeover.WorkerID]string // by pattern
@@ -79,7 +91,9 @@ type entry struct {
 	waiting  time.Time // since when it waits for a worker
 	death    int64     // kernel's time of the last death
 	arming   bool      // armLater has promised it
-	early    input     // a worker's word that it serves, come before the engine's
+	queued   *time.Timer // when its clients have waited long enough
+	// early is the word of workers that they serve, come before the engine's.
+	early map[takeover.WorkerID]uint64
 }
 
 // pool is the key of the pool that the binding's workers come from.
@@ -90,6 +104,8 @@ func (e *entry) pool() pool.PoolKey { return pool.PoolKey(e.Pattern) }
 type endedEpochs struct {
 	epoch map[string]uint64
 	order []string
+	// floor is the highest epoch of those that are forgotten.
+	floor uint64
 }
 
 func (e *endedEpochs) put(id string, epoch uint64) {
@@ -98,6 +114,7 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 	}
 	e.epoch[id] = epoch
 	for len(e.order) > maxEnded {
+		e.floor = max(e.floor, e.epoch[e.order[0]])
 		delete(e.epoch, e.order[0])
 		e.order = e.order[1:]
 	}
@@ -106,9 +123,9 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 // NewManager returns a manager and the keeper of its workers. post runs a
 // function on the loop; its error means that the loop has ended.
 func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine Engine) *Manager {
-	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(),
+	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
 		bindings: make(map[string]*entry), byID: make(map[takeover.BindingID]*entry),
-		ended: endedEpochs{epoch: make(map[string]uint64)}, unsure: make(map[takeover.WorkerID]string)}
+		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string)}
 	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,
@@ -118,6 +135,13 @@ func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine 
 		Event:       cfg.Event,
 	})
 	return m
+}
+
+func baseOf(e Epochs) uint64 {
+	if e == nil {
+		return 0
+	}
+	return e.Base()
 }
 
 // Keeper returns the keeper of the workers, for the loop.
@@ -326,6 +350,12 @@ func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
 		e.released = append(e.released, m.relaunch(r, done))
 		return id, nil
 	case e.phase.state == Failed:
+		if err := m.quarantined(e); err != nil {
+			return id, err
+		}
+		if e.phase.everServed {
+			break // its address is there, or comes back with its worker
+		}
 		if err := m.reopen(e); err != nil {
 			return id, err
 		}
@@ -352,12 +382,12 @@ func (m *Manager) relaunch(r AcquireRequest, done chan<- error) chan<- struct{} 
 }
 
 func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r AcquireRequest) (*entry, error) {
-	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, "")
+	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, "", manifest.Endpoint)
 	if err != nil {
 		return nil, err
 	}
 	m.nextID++
-	e := &entry{id: m.nextID, manifest: manifest, endpoint: ep, grace: manifest.GracePeriod,
+	e := &entry{id: m.nextID, early: make(map[takeover.WorkerID]uint64), manifest: manifest, endpoint: ep, grace: manifest.GracePeriod,
 		phase: phase{epoch: m.lastEpoch(id, manifest)},
 		Binding: Binding{ProcessID: id, Pattern: manifest.Name, Key: key, Address: ep.target(),
 			Created: time.Now(), Config: make(map[string]string)}}
@@ -373,20 +403,30 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 	return e, nil
 }
 
-// reopen gives a failed binding its endpoint back, unless it must wait.
-func (m *Manager) reopen(e *entry) error {
+// quarantined returns an error for a binding that crashes too often.
+func (m *Manager) quarantined(e *entry) error {
 	if wait := time.Until(e.until); wait > 0 {
 		return fmt.Errorf("%s: %w: %d crashes within %v; again in %v", e.ProcessID, ErrQuarantined,
 			e.manifest.CrashBudget.Max, e.manifest.CrashBudget.Window, wait.Round(time.Millisecond))
 	}
-	ep, err := openEndpoint(e.manifest.Listen, m.cfg.RuntimeDir, e.ProcessID, e.endpoint.address)
+	return nil
+}
+
+// reopen gives a binding whose launch failed its endpoint back.
+func (m *Manager) reopen(e *entry) error {
+	ep, err := openEndpoint(e.manifest.Listen, m.cfg.RuntimeDir, e.ProcessID, e.endpoint.address, e.manifest.Endpoint)
 	if err != nil {
 		return err
 	}
 	e.endpoint, e.Address, e.deaths, e.failure = ep, ep.target(), nil, nil
-	m.nextID++ // to the engine it is another binding: the old one was disarmed
+	m.rename(e)
+	return nil
+}
+
+// rename makes it another binding to the engine: the old one was disarmed.
+func (m *Manager) rename(e *entry) {
+	m.nextID++
 	delete(m.byID, e.id)
 	e.id = m.nextID
 	m.byID[e.id] = e
-	return nil
 }

@@ -47,7 +47,7 @@ func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []*understudyv1.
 // lastEpoch is the epoch that a binding to be made goes on from: its own last one, or that of a worker of an earlier
 // supervisor that may still write to its segments.
 func (m *Manager) lastEpoch(id string, manifest *patterns.Manifest) uint64 {
-	epoch := m.ended.epoch[id]
+	epoch := max(m.ended.epoch[id], m.ended.floor)
 	if len(manifest.Segments) > 0 && m.cfg.Segments != nil {
 		epoch = max(epoch, m.cfg.Segments.LastEpoch(id))
 	}
@@ -96,6 +96,6 @@ func (m *Manager) unarmed(e *entry, o output, err error) {
 // activation could not be prepared, or its crash budget was spent.
 func (m *Manager) rearmLate(e *entry) {
 	if e.phase.worker != 0 && !e.phase.armed && !m.spent(e) {
-		m.apply(e, input{kind: inArmable, worker: e.phase.worker, epoch: e.phase.epoch + 1})
+		m.apply(e, input{kind: inArmable, worker: e.phase.worker, epoch: e.phase.next()})
 	}
 }

@@ -14,12 +14,21 @@ type phase struct {
 	worker  takeover.WorkerID
 	serving bool
 	epoch   uint64
+	// burnt is the newest epoch that an engine may have used without our
+	// knowledge: it is never armed again.
+	burnt uint64
 	// armed: the engine holds a plan for the next epoch.
 	armed bool
 	// waiting: the plan fired and no standby was at hand.
 	waiting bool
-	// everServed: a worker has served since the last launch.
+	// everServed: a worker has served since the binding was made, or since its
+	// launch failed. Such a binding heals by itself.
 	everServed bool
+	// held: it has no worker and no plan, until a time that the manager keeps.
+	held bool
+	// shut: clients are refused at the address, and the engine has no plan. The
+	// next standby opens it again.
+	shut bool
 	// rearmed: the deadline passed without the engine's word on the plan, and
 	// it was armed once more.
 	rearmed bool
@@ -29,6 +38,12 @@ type phase struct {
 	// force: the release that is under way must not be gentle.
 	force bool
 }
+
+// next is the epoch of the next plan.
+func (p phase) next() uint64 { return max(p.epoch, p.burnt) + 1 }
+
+// wants reports whether the binding waits for a worker to be started.
+func (p phase) wants() bool { return p.waiting || p.shut && !p.held }
 
 // inputKind is what happened to a binding.
 type inputKind uint8
@@ -48,7 +63,18 @@ const (
 	inExited
 	// inStartFailed: a worker that was to serve waiting bindings did not start.
 	inStartFailed
-	// inDeadline: the time for becoming active is over.
+	// inFailing: it has waited for a worker for long, and starts fail.
+	inFailing
+	// inRefuse: its clients have waited long enough.
+	inRefuse
+	// inStandby: a standby is there for a binding that is shut.
+	inStandby
+	// inRetry: the time of one that was held is over.
+	inRetry
+	// inRefused: the engine has used that epoch already.
+	inRefused
+	// inDeadline: a worker that was activated does not serve, or the engine does
+	// not say what became of a plan. Waiting for a standby has no deadline.
 	inDeadline
 	// inRelease: it is to end.
 	inRelease
@@ -92,6 +118,13 @@ const (
 	outReady
 	// outBroken: those who launched get the error; the endpoint closes.
 	outBroken
+	// outFailing: it could not recover for now. outHold: nor is it tried before
+	// some time has passed.
+	outFailing
+	outHold
+	// outShut: withdraw the plan and refuse clients. outOpen: let them in again.
+	outShut
+	outOpen
 	// outGone: nothing is left; the endpoint closes.
 	outGone
 )
@@ -126,22 +159,23 @@ func step(p phase, in input) (phase, []output) {
 		p.state, p.everServed = Active, true
 		return p, []output{{kind: outRelax}, {kind: outReady}}
 	case inWaiting:
-		if p.state == Draining || p.state == Failed {
+		if p.state == Draining || !p.armed {
 			return p, nil
 		}
 		p.armed, p.waiting, p.serving, p.worker = false, true, false, 0
-		if p.state != Starting {
+		switch p.state {
+		case Active:
 			p.state = Recovering
-			return p, []output{{kind: outDeadline}, {kind: outPublish, reason: ReasonFailover}}
+			return p, []output{{kind: outRelax}, {kind: outPublish, reason: ReasonFailover}}
 		}
-		return p, nil
+		return p, []output{{kind: outRelax}}
 	case inDoomed:
 		// With a plan armed, inActivated or inWaiting comes from the engine
 		// itself. Without one, nobody will take over.
 		if in.worker != p.worker || p.armed || p.state == Draining || p.state == Failed {
 			return p, nil
 		}
-		return broken(p)
+		return without(p)
 	case inExited:
 		if in.worker != p.worker || p.state == Failed {
 			return p, nil
@@ -149,7 +183,7 @@ func step(p phase, in input) (phase, []output) {
 		p.worker, p.serving = 0, false
 		switch {
 		case p.state != Draining && !p.armed:
-			return broken(p)
+			return without(p)
 		case p.state == Draining && !p.disarming:
 			return gone(p)
 		case p.state != Draining: // the engine's word on the plan can be lost
@@ -161,6 +195,30 @@ func step(p phase, in input) (phase, []output) {
 			return broken(p)
 		}
 		return p, nil
+	case inFailing:
+		if !p.waiting || p.state != Recovering {
+			return p, nil
+		}
+		p.state = Failed
+		return p, []output{{kind: outPublish, reason: ReasonFailed}, {kind: outFailing}}
+	case inRefuse:
+		return refuse(p)
+	case inStandby:
+		if !p.shut || p.held {
+			return p, nil
+		}
+		return retry(p)
+	case inRetry:
+		if !p.held || p.state != Failed {
+			return p, nil
+		}
+		return retry(p)
+	case inRefused:
+		if in.epoch != p.next() || !p.armed || p.state == Draining {
+			return p, nil
+		}
+		p.burnt = in.epoch
+		return p, []output{{kind: outArm, worker: p.worker, epoch: p.next()}}
 	case inDeadline:
 		switch {
 		case p.state == Draining || p.state == Failed || p.serving:
@@ -175,9 +233,11 @@ func step(p phase, in input) (phase, []output) {
 			return p, []output{fail} // its death moves the epoch on
 		case p.armed && !p.rearmed:
 			p.rearmed = true
-			return p, []output{{kind: outArm, epoch: p.epoch + 1}, {kind: outDeadline}}
+			return p, []output{{kind: outArm, epoch: p.next()}, {kind: outDeadline}}
+		case p.waiting || p.held || p.shut:
+			return p, nil
 		}
-		return broken(p)
+		return without(p)
 	case inRelease:
 		return release(p, in.force)
 	case inDisarmed:
@@ -191,12 +251,12 @@ func step(p phase, in input) (phase, []output) {
 		return p, []output{{kind: outDrain, worker: p.worker}}
 	case inUnarmed:
 		p.armed = false
-		if p.worker == 0 && p.state != Draining && p.state != Failed {
-			return broken(p)
+		if p.worker == 0 && p.state != Draining && (p.state != Failed || p.everServed) {
+			return without(p)
 		}
 		return p, nil
 	case inArmable:
-		if in.worker == 0 || in.worker != p.worker || in.epoch != p.epoch+1 || p.armed ||
+		if in.worker == 0 || in.worker != p.worker || in.epoch != p.next() || p.armed ||
 			p.state == Draining || p.state == Failed {
 			return p, nil
 		}
@@ -211,14 +271,20 @@ func step(p phase, in input) (phase, []output) {
 func launch(p phase) (phase, []output) {
 	switch p.state {
 	case Failed:
-		p.state, p.everServed, p.rearmed = Starting, false, false
+		switch {
+		case p.everServed && p.held: // the manager has asked whether it may
+			return retry(p)
+		case p.everServed:
+			return p, nil // a standby is waited for already
+		}
+		p.state, p.rearmed = Starting, false
 		fallthrough
 	case Starting:
 		if p.armed || p.worker != 0 || p.waiting {
 			return p, nil
 		}
 		p.armed = true
-		return p, []output{{kind: outDeadline}, {kind: outArm, epoch: p.epoch + 1}}
+		return p, []output{{kind: outDeadline}, {kind: outArm, epoch: p.next()}}
 	case Active, Recovering:
 		if p.serving {
 			return p, []output{{kind: outReady}}
@@ -231,15 +297,17 @@ func activated(p phase, in input) (phase, []output) {
 	if in.epoch <= p.epoch {
 		return p, nil
 	}
-	first := p.epoch == 0 || p.state == Starting
+	first := p.state == Starting
 	p.epoch, p.worker = in.epoch, in.worker
-	p.serving, p.waiting, p.armed, p.rearmed = false, false, false, false
+	p.serving, p.waiting, p.armed, p.rearmed, p.held = false, false, false, false, false
 	switch p.state {
 	case Draining: // too late; inDisarmed comes after this, and drains it
 		return p, nil
 	case Failed:
-		p.worker = 0
-		return p, []output{{kind: outFail, worker: in.worker}}
+		if !p.everServed || p.shut {
+			p.worker = 0
+			return p, []output{{kind: outFail, worker: in.worker}}
+		}
 	}
 	reason := ReasonLaunch
 	if p.everServed || !first {
@@ -251,7 +319,7 @@ func activated(p phase, in input) (phase, []output) {
 	out := []output{{kind: outPublish, reason: reason}} // proxies first
 	if !in.spent {
 		p.armed = true
-		out = append(out, output{kind: outArm, worker: in.worker, epoch: in.epoch + 1, late: reason == ReasonFailover})
+		out = append(out, output{kind: outArm, worker: in.worker, epoch: p.next(), late: reason == ReasonFailover})
 	}
 	return p, append(out, output{kind: outDeadline})
 }
@@ -267,15 +335,61 @@ func release(p phase, force bool) (phase, []output) {
 		return p, nil
 	}
 	p.state, p.force, p.disarming = Draining, force, true
-	p.armed, p.waiting = false, false
+	p.armed, p.waiting, p.held, p.shut = false, false, false, false
 	return p, []output{{kind: outRelax}, {kind: outPublish, reason: ReasonTerminate}, {kind: outDisarm}}
 }
 
-// broken gives up until the next launch.
+// broken gives up a launch until the next one. The engine may have used the
+// epoch of its plan.
 func broken(p phase) (phase, []output) {
+	if p.armed || p.waiting {
+		p.burnt = p.next()
+	}
 	p.state, p.worker = Failed, 0
 	p.serving, p.armed, p.waiting = false, false, false
 	return p, []output{{kind: outRelax}, {kind: outDisarm}, {kind: outPublish, reason: ReasonFailed}, {kind: outBroken}}
+}
+
+// without deals with a binding that has no worker and no plan that will give it
+// one. A launch fails; one that has served is tried again later.
+func without(p phase) (phase, []output) {
+	if !p.everServed {
+		return broken(p)
+	}
+	if p.armed {
+		p.burnt = p.next()
+	}
+	p.state, p.worker, p.held = Failed, 0, true
+	p.serving, p.armed, p.waiting = false, false, false
+	return p, []output{{kind: outRelax}, {kind: outPublish, reason: ReasonFailed}, {kind: outHold}, {kind: outFailing}}
+}
+
+// refuse shuts the address of a binding that has no worker. The socket of its
+// plan goes with it, so the plan does too, and its epoch.
+func refuse(p phase) (phase, []output) {
+	if p.shut || !p.everServed || p.worker != 0 || !p.waiting && !p.held {
+		return p, nil
+	}
+	var outs []output
+	if p.waiting {
+		p.burnt = p.next()
+	}
+	if p.state != Failed {
+		p.state = Failed
+		outs = append(outs, output{kind: outPublish, reason: ReasonFailed})
+	}
+	p.shut, p.waiting = true, false
+	return p, append(outs, output{kind: outShut})
+}
+
+// retry gives a binding that was held or shut its plan back.
+func retry(p phase) (phase, []output) {
+	var outs []output
+	if p.shut {
+		outs = append(outs, output{kind: outOpen})
+	}
+	p.state, p.held, p.shut, p.armed, p.rearmed = Recovering, false, false, true, false
+	return p, append(outs, output{kind: outPublish, reason: ReasonFailover}, output{kind: outArm, epoch: p.next()}, output{kind: outDeadline})
 }
 
 func gone(p phase) (phase, []output) {
@@ -288,12 +402,19 @@ func rearm(p phase) (phase, []output) {
 	switch p.state {
 	case Draining:
 		return p, []output{{kind: outDisarm}}
-	case Failed, Gone:
+	case Gone:
 		return p, nil
+	case Failed:
+		if !p.armed && !p.waiting {
+			return p, nil // held, shut, or to be launched
+		}
 	}
 	if p.worker != 0 && !p.armed {
 		return p, nil // its crash budget is spent
 	}
+	if p.armed || p.waiting {
+		p.burnt = p.next() // the engine that is gone may have used it
+	}
 	p.armed, p.waiting = true, false
-	return p, []output{{kind: outArm, worker: p.worker, epoch: p.epoch + 1}}
+	return p, []output{{kind: outArm, worker: p.worker, epoch: p.next()}}
 }

@@ -89,7 +89,8 @@ type Endpoint struct {
 	// Backlog is how many connections may wait to be accepted; the kernel allows
 	// no more than net.core.somaxconn.
 	Backlog int
-	// Mode is the permission bits of a unix socket; Owner and Group are whom it
+	// Mode is the permission bits of a unix socket; 0, the default, is 0666 where
+	// the supervisor is root, and 0600 else. Owner and Group are whom it
 	// belongs to, by name or number, "" for the supervisor's own.
 	Mode         uint32
 	Owner, Group string
@@ -120,7 +121,7 @@ func defaults() *Manifest {
 		Contract:     "sdk",
 		SessionScope: ScopeSession,
 		Listen:       "unix",
-		Endpoint:     Endpoint{Backlog: defaultBacklog, Mode: 0o600},
+		Endpoint:     Endpoint{Backlog: defaultBacklog},
 		OnFailure:    OnFailureQueue,
 		QueueTimeout: 30 * time.Second,
 		Heir:         true,

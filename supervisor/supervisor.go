@@ -22,6 +22,7 @@ import (
 	"understudy/internal/api"
 	"understudy/internal/cgroup"
 	"understudy/internal/dirlock"
+	"understudy/internal/epochs"
 	"understudy/internal/event"
 	"understudy/internal/observe"
 	"understudy/isolation"
@@ -99,7 +100,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer lock.Close()
-	if err := os.MkdirAll(filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir), 0o700); err != nil {
+	if err := s.openRuntimeDir(); err != nil {
 		return err
 	}
 	if err := s.openGroups(); err != nil {
@@ -115,6 +116,8 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if s.leaks = s.openLeaks(); s.leaks != nil {
 		defer s.leaks.Close()
 	}
+	mark := epochs.Open(s.cfg.StateDir, s.log)
+	defer func() { err = errors.Join(err, mark.Close()) }()
 	good, bad := patterns.Discover(s.cfg.PatternsDir)
 	for _, err := range bad {
 		s.log.Error("pattern is left out", "error", err)
@@ -140,6 +143,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		DefaultLevel: level,
 		Event:        s.events,
 		Segments:     s.segments,
+		Epochs:       mark,
 		Pool: pool.Config{
 			Leaks:               s.leakWatch(),
 			Groups:              s.groups,
@@ -176,6 +180,17 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	<-s.loop.ended
 	cancel()
 	return errors.Join(served, tasks.Wait())
+}
+
+// openRuntimeDir makes the folder of the endpoints. Where root's workers serve
+// all users, everybody may go through to the sockets, which have modes of their
+// own, but list nothing.
+func (s *Supervisor) openRuntimeDir() error {
+	dir := filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	return errors.Join(os.Chmod(s.cfg.RuntimeDir, 0o711), os.Chmod(dir, 0o711))
 }
 
 // serve offers the API and the observers' pages until ctx ends.
