@@ -74,7 +74,11 @@ type Binding struct {
 	// OwnObjects and OwnBytes are shared memory that the active worker made by
 	// itself.
 	OwnObjects int
-	OwnBytes   int64
+	// EndpointRepairs counts how often the endpoint had to be made again.
+	EndpointRepairs int
+	// Notes are what an operator should know.
+	Notes    []string
+	OwnBytes int64
 }
 
 // AcquireRequest asks for a binding.

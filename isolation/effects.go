@@ -322,11 +322,19 @@ func (m *Manager) forgetFailed(e *entry) {
 	}
 }
 
+// closeEndpoint ends an address. A TCP port is given to nobody else for a while.
+func (m *Manager) closeEndpoint(e *entry) {
+	address := e.endpoint.address
+	if socket := e.endpoint.release(); socket >= 0 {
+		m.resting.put(restingPort{processID: e.ProcessID, address: address, socket: socket, since: time.Now()})
+	}
+}
+
 func (m *Manager) gone(e *entry) {
 	if e.deadline != nil {
 		e.deadline.Stop()
 	}
-	e.endpoint.close()
+	m.closeEndpoint(e)
 	m.segmentsEnded(e)
 	delete(m.bindings, e.ProcessID)
 	delete(m.byID, e.id)
@@ -386,6 +394,7 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 func (m *Manager) Reassert() (missed int) {
 	missed = m.keeper.Reassert()
 	for _, e := range m.bindings {
+		m.checkEndpoint(e)
 		m.rearmLate(e)
 		switch {
 		case e.phase.disarming: // the engine's answer may have been lost
@@ -405,7 +414,7 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 	case takeover.Activated:
 		m.activated(e, ev)
 	case takeover.Waiting:
-		if ev.Dead != 0 {
+		if ev.Dead != 0 && !ev.Handover {
 			m.died(e, ev)
 			m.emit(e, event.NoStandby, "no standby is left; starting one", nil)
 		}

@@ -226,7 +226,13 @@ func (e *endpoint) listen() error {
 // listens reports whether the socket does: who has a copy can shut it down.
 func (e *endpoint) listens() bool {
 	on, err := unix.GetsockoptInt(e.socket, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	return err == nil && on == 1
+	if err != nil || on != 1 {
+		return false
+	}
+	// A unix socket that was shut down says that it listens, and hangs up.
+	p := []unix.PollFd{{Fd: int32(e.socket)}}
+	_, err = unix.Poll(p, 0)
+	return err == nil && p[0].Revents&unix.POLLHUP == 0
 }
 
 // target is the address in gRPC's form.
@@ -276,4 +282,17 @@ func (e *endpoint) close() {
 		e.unlink()
 	}
 	e.end()
+}
+
+// release ends the address and returns the socket of a TCP endpoint, which is
+// bound still and refuses connections; -1 where there is none.
+func (e *endpoint) release() int {
+	if e.network != "tcp" || e.socket < 0 {
+		e.close()
+		return -1
+	}
+	socket := e.socket
+	e.socket = -1
+	_ = unix.Shutdown(socket, unix.SHUT_RDWR)
+	return socket
 }

@@ -31,9 +31,10 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 		return
 	}
 	waited := e.phase.waiting
-	if ev.Dead != 0 && !waited { // else died was called when it began to wait
+	if ev.Dead != 0 && !waited && !ev.Handover { // else died was called when it began to wait
 		m.died(e, ev)
 	}
+	defer m.handedOver(e, ev)
 	w := m.keeper.Activated(ev.Worker, e.ProcessID, ev.Epoch)
 	e.Activated = time.Now()
 	failover := e.phase.everServed
@@ -161,9 +162,6 @@ func (m *Manager) serving(e *entry, in input) {
 		m.emit(e, event.Launched, fmt.Sprintf("active at epoch %d", in.epoch), nil)
 	}
 }
-
-// workerDraining hears that an active worker wants to stop.
-func (m *Manager) workerDraining(*pool.Worker, string) {}
 
 func (m *Manager) workerReady(w *pool.Worker) {
 	m.settle(w)

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"understudy/internal/procid"
+	"understudy/patterns"
 )
 
 // Level says how much of a key counts: which callers share one worker.
@@ -75,13 +78,22 @@ func (k Key) Reduce() (Key, error) {
 // ProcessID is the stable name of the binding of pattern and k: the same for
 // every key that reduces to the same one.
 func (k Key) ProcessID(pattern string) string {
+	return k.scoped(pattern, patterns.ScopeSession)
+}
+
+// scoped is ProcessID where the pattern says what a session belongs to.
+func (k Key) scoped(pattern, scope string) string {
+	id := procid.ID{Pattern: pattern}
 	switch k.Level {
 	case LevelNamespace:
-		return "ns:" + k.Namespace + ":" + pattern
+		id.Level, id.Namespace = procid.Namespace, k.Namespace
 	case LevelSession:
-		return "session:" + k.Session + ":" + pattern
+		id.Level, id.Session = procid.Session, k.Session
+		if scope == patterns.ScopeNamespaceSession {
+			id.Namespace = k.Namespace
+		}
 	}
-	return "shared:" + pattern
+	return id.String()
 }
 
 // FieldError says which field of a request is wrong and why.

@@ -20,6 +20,7 @@ type Engine interface {
 	pool.Engine
 	Arm(p takeover.Plan, again bool) error
 	Disarm(b takeover.BindingID) error
+	Handover(w takeover.WorkerID) error
 }
 
 // Config is what the manager is told once.
@@ -31,7 +32,7 @@ type Config struct {
 	// Epochs keeps epochs from falling over a restart; nil where nothing does.
 	Epochs Epochs
 	Pool   pool.Config
-	Event    event.Sink
+	Event  event.Sink
 }
 
 // Epochs is what the manager needs of *epochs.Mark.
@@ -64,6 +65,7 @@ type Manager struct {
 	byID     map[takeover.BindingID]*entry
 	nextID   takeover.BindingID
 	ended    endedEpochs
+	resting  restingPorts
 	closing  bool
 	// wanting is how many bindings of a pattern wait for a worker.
 	wanting map[string]int
@@ -85,12 +87,12 @@ type entry struct {
 	launched []chan<- error
 	released []chan<- struct{}
 	deaths   []time.Time
-	until    time.Time // quarantine
-	failure  error     // why the last launch or recovery failed
-	failed   time.Time // since when it is
-	waiting  time.Time // since when it waits for a worker
-	death    int64     // kernel's time of the last death
-	arming   bool      // armLater has promised it
+	until    time.Time   // quarantine
+	failure  error       // why the last launch or recovery failed
+	failed   time.Time   // since when it is
+	waiting  time.Time   // since when it waits for a worker
+	death    int64       // kernel's time of the last death
+	arming   bool        // armLater has promised it
 	queued   *time.Timer // when its clients have waited long enough
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
@@ -339,8 +341,9 @@ func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := key.ProcessID(r.Pattern)
+	id := key.scoped(r.Pattern, manifest.SessionScope)
 	e := m.bindings[id]
+	m.noteSharing(e, key)
 	switch {
 	case e == nil:
 		if e, err = m.bind(id, key, manifest, r); err != nil {
@@ -381,8 +384,26 @@ func (m *Manager) relaunch(r AcquireRequest, done chan<- error) chan<- struct{} 
 	return over
 }
 
+// maxNotes bounds what is noted of one binding.
+const maxNotes = 16
+
+// noteSharing tells where a second namespace uses a session that belongs to all
+// (session_scope: session).
+func (m *Manager) noteSharing(e *entry, key Key) {
+	if e == nil || key.Level != LevelSession || e.Key.Namespace == key.Namespace {
+		return
+	}
+	note := fmt.Sprintf("namespace %s uses the session of namespace %s; session_scope: namespace_session keeps them apart",
+		quote(key.Namespace), quote(e.Key.Namespace))
+	if slices.Contains(e.Notes, note) || len(e.Notes) >= maxNotes {
+		return
+	}
+	e.Notes = append(slices.Clip(e.Notes), note)
+	m.emit(e, event.SessionShared, note, nil)
+}
+
 func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r AcquireRequest) (*entry, error) {
-	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, "", manifest.Endpoint)
+	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint)
 	if err != nil {
 		return nil, err
 	}

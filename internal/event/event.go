@@ -17,6 +17,8 @@ const (
 	StartFailed    Kind = "start_failed"
 	Launched       Kind = "launched"
 	Failover       Kind = "failover"
+	Handover       Kind = "handover"
+	SessionShared  Kind = "session_shared"
 	NoStandby      Kind = "no_standby"
 	BindingFailed  Kind = "binding_failed"
 	Terminated     Kind = "terminated"
