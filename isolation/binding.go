@@ -42,6 +42,8 @@ var (
 	ErrQuarantined = errors.New("crash budget is spent")
 	// ErrTerminated: the binding was ended while the caller waited for it.
 	ErrTerminated = errors.New("terminated while starting")
+	// ErrExhausted: a limit of the supervisor's is reached.
+	ErrExhausted = errors.New("limit is reached")
 	// ErrClosed: the supervisor is stopping.
 	ErrClosed = errors.New("supervisor is stopping")
 )

@@ -337,6 +337,9 @@ func (m *Manager) gone(e *entry) {
 	m.closeEndpoint(e)
 	m.segmentsEnded(e)
 	delete(m.bindings, e.ProcessID)
+	if m.perNamespace[e.Key.Namespace]--; m.perNamespace[e.Key.Namespace] == 0 {
+		delete(m.perNamespace, e.Key.Namespace)
+	}
 	delete(m.byID, e.id)
 	m.ended.put(e.ProcessID, e.phase.next()-1)
 	m.resolve(e, fmt.Errorf("%s: %w", e.ProcessID, ErrTerminated))

@@ -250,14 +250,6 @@ func (e *endpoint) shut() error {
 	return e.bind()
 }
 
-// hide keeps new clients away while those that wait are still accepted. That
-// can be done to a path only.
-func (e *endpoint) hide() {
-	if e.network == "unix" && e.socket >= 0 {
-		e.unlink()
-	}
-}
-
 func (e *endpoint) unlink() {
 	if inode, err := inodeOf(e.address); err == nil && inode == e.inode {
 		os.Remove(e.address)

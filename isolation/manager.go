@@ -25,8 +25,10 @@ type Engine interface {
 
 // Config is what the manager is told once.
 type Config struct {
-	RuntimeDir   string
-	DefaultLevel Level
+	RuntimeDir string
+	// MaxBindings and MaxPerNamespace bound the bindings; 0 is no limit.
+	MaxBindings, MaxPerNamespace int
+	DefaultLevel                 Level
 	// Segments keeps the bindings' shared memory; nil where no pattern has any.
 	Segments Segments
 	// Epochs keeps epochs from falling over a restart; nil where nothing does.
@@ -66,7 +68,9 @@ type Manager struct {
 	nextID   takeover.BindingID
 	ended    endedEpochs
 	resting  restingPorts
-	closing  bool
+	// perNamespace counts the bindings of each namespace.
+	perNamespace map[string]int
+	closing      bool
 	// wanting is how many bindings of a pattern wait for a worker.
 	wanting map[string]int
 	// unsure are the standbys that a lost engine may have activated, and
@@ -126,7 +130,7 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 // function on the loop; its error means that the loop has ended.
 func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine Engine) *Manager {
 	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
-		bindings: make(map[string]*entry), byID: make(map[takeover.BindingID]*entry),
+		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
 		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string)}
 	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
@@ -402,7 +406,21 @@ func (m *Manager) noteSharing(e *entry, key Key) {
 	m.emit(e, event.SessionShared, note, nil)
 }
 
+// admit refuses a binding beyond the limits.
+func (m *Manager) admit(key Key) error {
+	if most := m.cfg.MaxBindings; most > 0 && len(m.bindings) >= most {
+		return fmt.Errorf("%w: %d bindings", ErrExhausted, most)
+	}
+	if most := m.cfg.MaxPerNamespace; most > 0 && key.Namespace != "" && m.perNamespace[key.Namespace] >= most {
+		return fmt.Errorf("%w: %d bindings of namespace %s", ErrExhausted, most, quote(key.Namespace))
+	}
+	return nil
+}
+
 func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r AcquireRequest) (*entry, error) {
+	if err := m.admit(key); err != nil {
+		return nil, err
+	}
 	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint)
 	if err != nil {
 		return nil, err
@@ -421,6 +439,7 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 		e.grace = r.Grace
 	}
 	m.bindings[id], m.byID[e.id] = e, e
+	m.perNamespace[key.Namespace]++
 	return e, nil
 }
 

@@ -43,7 +43,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 		Environment: map[string]string{}, Config: map[string]string{},
 		Spares:       patterns.Spares{Min: 1, Max: 2},
 		StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,
-		Probe:       patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second, Failures: 2},
+		Probe:       patterns.Probe{Interval: time.Second, Timeout: 2 * time.Second, Failures: 1},
 		CrashBudget: patterns.CrashBudget{Max: 20, Window: 10 * time.Second},
 	}, m)
 }

@@ -102,8 +102,8 @@ type Probe struct {
 	Interval time.Duration
 	// Timeout is how long a worker may take to answer before it counts as hung.
 	Timeout time.Duration
-	// Failures is how many probes in a row must fail or go unanswered before
-	// the worker is replaced.
+	// Failures is how many probes in a row an active worker may leave
+	// unanswered before it is replaced. A standby has one.
 	Failures int
 }
 
@@ -131,7 +131,7 @@ func defaults() *Manifest {
 		Spares:       Spares{Min: 1, Max: maxUnset},
 		StartTimeout: 10 * time.Second,
 		GracePeriod:  5 * time.Second,
-		Probe:        Probe{Interval: time.Second, Timeout: 2 * time.Second, Failures: 2},
+		Probe:        Probe{Interval: time.Second, Timeout: 2 * time.Second, Failures: 1},
 		CrashBudget:  CrashBudget{Max: 20, Window: 10 * time.Second},
 	}
 }

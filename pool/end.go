@@ -264,6 +264,16 @@ func (k *Keeper) Stop() {
 	}
 }
 
+// KillAll ends every worker now, whatever its grace period, and says which were
+// in the way of a stop. Heirs are waited for no longer.
+func (k *Keeper) KillAll() {
+	for _, w := range k.Workers() {
+		w.log.Warn("worker is in the way of the stop; killing it")
+		k.kill(w)
+	}
+	clear(k.heirs.told)
+}
+
 // Idle reports whether no worker, no heir and no control group is left.
 func (k *Keeper) Idle() bool { return len(k.workers) == 0 && len(k.heirs.told) == 0 && k.groups == 0 }
 

@@ -14,6 +14,7 @@ type probing struct {
 	id     uint64
 	waits  bool
 	sentAt time.Time
+	missed int // unanswered probes in a row
 }
 
 func (p *probing) stop() {
@@ -38,7 +39,7 @@ func (k *Keeper) probed(w *Worker, r *understudyv1.ProbeResult) {
 		return
 	}
 	w.probe.stop()
-	w.probe.waits = false
+	w.probe.waits, w.probe.missed = false, 0
 	if w.State == Draining || w.why.Kind != "" { // its end is bounded already
 		return
 	}
@@ -74,6 +75,10 @@ func (k *Keeper) overdue(w *Worker) {
 		return
 	}
 	w.Healthy = false
+	if w.probe.missed++; w.State == Active && w.probe.missed < w.pool.manifest.Probe.Failures {
+		k.sendProbe(w)
+		return
+	}
 	k.fail(w, CauseHung, fmt.Errorf("no answer to a probe within %v", w.pool.manifest.Probe.Timeout))
 }
 

@@ -141,9 +141,10 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	s.manager = isolation.NewManager(isolation.Config{
 		RuntimeDir:   s.cfg.RuntimeDir,
 		DefaultLevel: level,
-		Event:        s.events,
-		Segments:     s.segments,
-		Epochs:       mark,
+		MaxBindings:  s.cfg.Limits.Bindings, MaxPerNamespace: s.cfg.Limits.BindingsPerNamespace,
+		Event:    s.events,
+		Segments: s.segments,
+		Epochs:   mark,
 		Pool: pool.Config{
 			Leaks:               s.leakWatch(),
 			Groups:              s.groups,
@@ -177,7 +178,11 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		s.stopping = true
 		s.manager.Stop()
 	})
+	late := time.AfterFunc(s.cfg.ProcessManager.StopTimeout, func() {
+		_ = s.loop.post(s.manager.Keeper().KillAll)
+	})
 	<-s.loop.ended
+	late.Stop()
 	cancel()
 	return errors.Join(served, tasks.Wait())
 }

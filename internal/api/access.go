@@ -66,11 +66,6 @@ func (a Access) String() string {
 	return who
 }
 
-// seesConfig reports whether p may see the config that a user gave a launch.
-func (a Access) seesConfig(p principal.Principal, launchedBy int64) bool {
-	return a.mayAlways(p.UID) || int64(p.UID) == launchedBy
-}
-
 // identity is what a connection is known by. It is gRPC's AuthInfo of it.
 type identity struct {
 	credentials.CommonAuthInfo

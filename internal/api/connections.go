@@ -173,14 +173,6 @@ func (s *connections) change(c *conn, by int) {
 	}
 }
 
-// count returns how many there are, and how many were refused or ended for want
-// of room.
-func (s *connections) count() (now int, refused uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.all), s.refused + s.idleEnded
-}
-
 // busy notes the calls of each connection: unary ones and streams.
 func busyUnary(ctx context.Context, r any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	defer connOf(ctx).calling()()
