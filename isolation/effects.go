@@ -425,7 +425,8 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 	case takeover.Disarmed:
 		m.apply(e, input{kind: inDisarmed})
 	case takeover.Refused:
+		// The word of an activation was lost; the next reconcile pass asks for it
+		// by offering the standbys again. Another plan now would be a second worker.
 		m.cfg.Pool.Log.Error("takeover engine refused an epoch", "process_id", e.ProcessID, "epoch", ev.Epoch)
-		m.apply(e, input{kind: inRefused, epoch: ev.Epoch})
 	}
 }

@@ -17,6 +17,7 @@ import (
 var (
 	errLost  = errors.New("control socket was broken at activation")
 	errEnded = errors.New("activated for a binding that has ended")
+	errLiar  = errors.New("claims to serve what it was not activated for")
 	errTwice = errors.New("activated for a binding that had its worker for that epoch already")
 )
 
@@ -130,12 +131,22 @@ func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
 	m.apply(e, input{kind: kind, worker: w})
 }
 
+// mayServe reports whether a worker can have been activated for a binding at an
+// epoch: its word counts for no other binding.
+func mayServe(e *entry, pattern, processID string, epoch uint64) bool {
+	return pattern == e.Pattern && (processID == "" || processID == e.ProcessID) && epoch > 0 && epoch <= e.phase.next()
+}
+
 func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) {
 	e := m.bindings[processID]
 	if e == nil {
 		if _, unsure := m.unsure[w.ID]; unsure {
 			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseConflict, Err: errEnded})
 		}
+		return
+	}
+	if !mayServe(e, w.Pattern(), w.ProcessID, epoch) {
+		m.keeper.Fail(w, pool.Cause{Kind: pool.CauseLie, Err: fmt.Errorf("%w: %s at epoch %d", errLiar, e.ProcessID, epoch)})
 		return
 	}
 	_, unsure := m.unsure[w.ID]

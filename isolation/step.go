@@ -71,8 +71,8 @@ const (
 	inStandby
 	// inRetry: the time of one that was held is over.
 	inRetry
-	// inRefused: the engine has used that epoch already.
-	inRefused
+	// inRenew: the plan of that epoch is another now: its endpoint was made again.
+	inRenew
 	// inDeadline: a worker that was activated does not serve, or the engine does
 	// not say what became of a plan. Waiting for a standby has no deadline.
 	inDeadline
@@ -213,7 +213,7 @@ func step(p phase, in input) (phase, []output) {
 			return p, nil
 		}
 		return retry(p)
-	case inRefused:
+	case inRenew:
 		if in.epoch != p.next() || !p.armed || p.state == Draining {
 			return p, nil
 		}

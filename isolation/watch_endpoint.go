@@ -49,7 +49,7 @@ func (m *Manager) checkEndpoint(e *entry) {
 	m.emit(e, event.Repaired, fmt.Sprintf("endpoint %s was gone; made it again", e.Address), nil)
 	// To the engine a plan of the same epoch is the same plan: this one has
 	// another socket.
-	m.apply(e, input{kind: inRefused, epoch: e.phase.next()})
+	m.apply(e, input{kind: inRenew, epoch: e.phase.next()})
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		m.keeper.Fail(w, pool.Cause{Kind: pool.CauseNotServing, Err: errEndpoint})
 	}
