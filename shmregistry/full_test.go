@@ -29,7 +29,7 @@ func intoOwnMounts() error {
 		return fmt.Errorf("making the mounts private: %w", err)
 	}
 	for _, m := range []struct{ dir, options string }{{"state", "size=256k"}, {"shm", "size=1m"}} {
-		if err := unix.Mount("tmpfs", filepath.Join(base, m.dir), "tmpfs", 0, m.options); err != nil {
+		if err := unix.Mount("tmpfs", filepath.Join(base, m.dir), "tmpfs", 0, "mode=0700,"+m.options); err != nil {
 			return fmt.Errorf("mounting a small file system: %w", err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestAStateDirectoryThatCannotBeWritten(t *testing.T) {
 	}
 	r := p.open(t)
 	// A file open for writing keeps a file system from becoming read-only, so another is put over it.
-	cover := func() { require.NoError(t, unix.Mount("tmpfs", p.state, "tmpfs", unix.MS_RDONLY, "")) }
+	cover := func() { require.NoError(t, unix.Mount("tmpfs", p.state, "tmpfs", unix.MS_RDONLY, "mode=0700")) }
 	uncover := func() { require.NoError(t, unix.Unmount(p.state, 0)) }
 	cover()
 	mustPrepare(t, r, "b", 1, shared, work)

@@ -4,13 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"time"
 
 	"understudy/internal/cgroup"
 	"understudy/sentinel"
 )
 
-// leftoverTimeout bounds the wait for the end of an earlier life's workers.
+// leftoverTimeout bounds the wait for the end of what is left in groups of our name.
 const leftoverTimeout = 10 * time.Second
 
 // instance names the supervisors of one runtime directory, of which there is
@@ -20,15 +21,15 @@ func (s *Supervisor) instance() string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// openGroups makes the control groups' folder and ends what an earlier life,
-// which did not stop in order, left in it: nobody would ever fail those workers
-// over, and beside them a binding would have two.
+// openGroups makes the folder of this life's control groups. Workers of an
+// earlier life, which did not stop in order, go on in theirs: nobody ends them,
+// and nobody fails them over, until a supervisor can take them back.
 func (s *Supervisor) openGroups() error {
 	if !s.cfg.Cgroups {
 		s.whyNoGroups = "cgroups is false in the configuration"
 		return nil
 	}
-	tree, err := cgroup.Open(s.instance())
+	tree, err := cgroup.Open(fmt.Sprintf("%s-%d", s.instance(), os.Getpid()))
 	if err != nil {
 		s.whyNoGroups = err.Error()
 		return nil
@@ -39,12 +40,8 @@ func (s *Supervisor) openGroups() error {
 	}
 	for _, g := range left {
 		if err := g.Remove(leftoverTimeout); err != nil {
-			return fmt.Errorf("a worker of an earlier supervisor does not end: %w", err)
+			return fmt.Errorf("a worker of an earlier process with our pid does not end: %w", err)
 		}
-	}
-	if len(left) > 0 {
-		s.log.Warn("ended the workers that an earlier supervisor left", "workers", len(left))
-		s.repairs.Add(uint64(len(left)))
 	}
 	s.groups = tree
 	return nil

@@ -103,16 +103,16 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if err := s.openRuntimeDir(); err != nil {
 		return err
 	}
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.segments.Close()) }()
 	if err := s.openGroups(); err != nil {
 		return err
 	}
 	if s.groups != nil {
 		defer func() { err = errors.Join(err, s.groups.Close()) }()
 	}
-	if err := s.openSegments(); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.segments.Close()) }()
 	if s.leaks = s.openLeaks(); s.leaks != nil {
 		defer s.leaks.Close()
 	}
