@@ -76,11 +76,11 @@ type Binding struct {
 	// OwnObjects and OwnBytes are shared memory that the active worker made by
 	// itself.
 	OwnObjects int
+	OwnBytes   int64
 	// EndpointRepairs counts how often the endpoint had to be made again.
 	EndpointRepairs int
 	// Notes are what an operator should know.
-	Notes    []string
-	OwnBytes int64
+	Notes []string
 }
 
 // AcquireRequest asks for a binding.
@@ -112,6 +112,8 @@ const (
 	ReasonFailover
 	ReasonTerminate
 	ReasonFailed
+	// ReasonHandover: the former worker is well and drains.
+	ReasonHandover
 )
 
 // Route is what a proxy needs to know of a binding.

@@ -7,6 +7,7 @@ import (
 
 	"understudy/internal/control"
 	"understudy/internal/event"
+	"understudy/internal/pace"
 	"understudy/patterns"
 	"understudy/pool"
 	understudyv1 "understudy/proto/understudy/v1"
@@ -124,16 +125,12 @@ func (m *Manager) command(e *entry, err error) {
 	}
 }
 
-// breather is how long after a failover what can wait does: the first answers
-// take one to two milliseconds.
-const breather = 2 * time.Millisecond
-
-// armLater arms after a breather. A worker that dies within it has its
+// armLater arms after pace.Breather. A worker that dies within it has its
 // successor activated at its end: the engine fires a plan at once if its guard
 // is dead.
 func (m *Manager) armLater(e *entry, o output) {
 	e.arming = true
-	m.after(breather, func() {
+	m.after(pace.Breather, func() {
 		if e.arming && e.phase.armed && o.epoch == e.phase.next() {
 			m.arm(e, o, false)
 		}
@@ -190,6 +187,8 @@ func (m *Manager) publish(e *entry, reason Reason) {
 	switch {
 	case r.State == Draining:
 		r.State = Gone // for a proxy it is over
+	case r.State == Failed && e.phase.everServed && !e.phase.shut:
+		r.State = Recovering // its clients wait
 	case r.State == Starting && e.phase.worker != 0:
 		r.State = Active // whoever connects now is served as soon as it accepts
 	}
@@ -264,7 +263,8 @@ func (m *Manager) shut(e *entry) {
 
 // open lets clients in again. Their first worker follows.
 func (m *Manager) open(e *entry) {
-	if e.endpoint.socket < 0 {
+	if e.endpoint.socket < 0 || e.endpoint.network == "unix" { // it was ended
+		e.endpoint.end()
 		if err := e.endpoint.bind(); err != nil {
 			m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
 		}

@@ -246,6 +246,9 @@ func (e *endpoint) target() string {
 // shut refuses clients from now on, whoever has copies of the socket, and keeps
 // the address.
 func (e *endpoint) shut() error {
+	if e.network == "unix" { // it stays at its path, and refuses from there
+		return os.NewSyscallError("shutdown", unix.Shutdown(e.socket, unix.SHUT_RDWR))
+	}
 	e.end()
 	return e.bind()
 }

@@ -40,6 +40,14 @@ func TestMain(m *testing.M) {
 }
 
 func warm(_ context.Context, config map[string]string) error {
+	if gate := config["gate"]; gate != "" {
+		if _, err := os.Stat(gate); err != nil {
+			return fmt.Errorf("backend is away: %w", err)
+		}
+	}
+	if slow, err := time.ParseDuration(config["slow"]); err == nil {
+		<-time.After(slow)
+	}
 	switch config["die"] {
 	case "exit":
 		fmt.Println("cannot find my model")
@@ -85,6 +93,11 @@ type house struct {
 
 func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
 	t.Helper()
+	return newHouseWith(t, func(*Config) {}, manifests...)
+}
+
+func newHouseWith(t *testing.T, change func(*Config), manifests ...*patterns.Manifest) *house {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "iso") // t.TempDir is too long for a socket's path
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, EndpointDir), 0o700))
@@ -106,10 +119,12 @@ func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
 	})
 	require.NoError(t, err)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	h.Manager = NewManager(Config{RuntimeDir: dir, DefaultLevel: LevelNamespace,
+	cfg := Config{RuntimeDir: dir, DefaultLevel: LevelNamespace,
 		Event: func(e event.Event) { h.events <- e },
 		Pool:  pool.Config{MaxConcurrentStarts: 4, BackoffMin: 10 * time.Millisecond, BackoffMax: time.Second, Log: log},
-	}, post, h.reaper, h.engine)
+	}
+	change(&cfg)
+	h.Manager = NewManager(cfg, post, h.reaper, h.engine)
 	stopping := false
 	go func() {
 		defer close(ended)

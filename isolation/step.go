@@ -94,7 +94,9 @@ type input struct {
 	epoch  uint64
 	// spent: with inActivated, the crash budget is used up: no further plan.
 	spent bool
-	force bool
+	// handover: with inActivated, the former worker is well.
+	handover bool
+	force    bool
 }
 
 // outputKind is what is to be done.
@@ -313,13 +315,16 @@ func activated(p phase, in input) (phase, []output) {
 	if p.everServed || !first {
 		reason = ReasonFailover
 	}
+	if in.handover && reason == ReasonFailover {
+		reason = ReasonHandover
+	}
 	if p.state != Starting {
 		p.state = Active
 	}
 	out := []output{{kind: outPublish, reason: reason}} // proxies first
 	if !in.spent {
 		p.armed = true
-		out = append(out, output{kind: outArm, worker: in.worker, epoch: p.next(), late: reason == ReasonFailover})
+		out = append(out, output{kind: outArm, worker: in.worker, epoch: p.next(), late: reason != ReasonLaunch})
 	}
 	return p, append(out, output{kind: outDeadline})
 }
@@ -378,8 +383,13 @@ func refuse(p phase) (phase, []output) {
 		p.state = Failed
 		outs = append(outs, output{kind: outPublish, reason: ReasonFailed})
 	}
+	told := p.state == Failed && len(outs) == 0
 	p.shut, p.waiting = true, false
-	return p, append(outs, output{kind: outShut})
+	outs = append(outs, output{kind: outShut})
+	if !told {
+		outs = append(outs, output{kind: outFailing})
+	}
+	return p, outs
 }
 
 // retry gives a binding that was held or shut its plan back.

@@ -46,7 +46,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 		g := &engineModel{alive: map[takeover.WorkerID]bool{}, served: map[takeover.WorkerID]uint64{}}
 		var p phase
 		lastArmed := uint64(0)
-		deadline, waiters := false, 0
+		deadline, held, waiters := false, false, 0
 		full := false       // no room for the segments of a plan
 		var unarmed *output // the plan that failed for it
 		var feed func(input)
@@ -92,6 +92,11 @@ func TestBindingAgainstEngine(t *testing.T) {
 					deadline = true
 				case outRelax:
 					deadline = false
+				case outHold:
+					held = true
+				case outShut: // the manager gives it a new id
+					g.plan, g.waiting = nil, false
+					g.renamed()
 				case outFail, outDrain:
 					if g.alive[o.worker] {
 						die(g, o.worker)
@@ -110,7 +115,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 			"launch": func(*rapid.T) {
 				if p.state != Draining && p.state != Gone {
 					waiters++
-					if p.state == Failed {
+					if p.state == Failed && !p.everServed {
 						g.renamed()
 					}
 					feed(input{kind: inLaunch})
@@ -139,6 +144,19 @@ func TestBindingAgainstEngine(t *testing.T) {
 				g.spares++
 				if g.waiting {
 					g.fire()
+				}
+			},
+			"the time of a hold is over": func(*rapid.T) {
+				if held {
+					held = false
+					feed(input{kind: inRetry})
+				}
+			},
+			"starts go on failing":       func(*rapid.T) { feed(input{kind: inFailing}) },
+			"clients have waited enough": func(*rapid.T) { feed(input{kind: inRefuse}) },
+			"a standby for one that is shut": func(*rapid.T) {
+				if p.wants() && !p.waiting {
+					feed(input{kind: inStandby})
 				}
 			},
 			"start fails": func(*rapid.T) { feed(input{kind: inStartFailed}) },
@@ -190,7 +208,8 @@ func TestBindingAgainstEngine(t *testing.T) {
 				}
 				// With nothing left to hear, a binding that should be served is
 				// either served, or armed, or on a clock.
-				if (p.state == Active || p.state == Recovering || p.state == Starting && waiters > 0) && !p.serving && !deadline && g.plan == nil {
+				lives := p.state == Active || p.state == Recovering || p.state == Starting && waiters > 0 || p.state == Failed && p.everServed
+				if lives && !p.serving && !deadline && g.plan == nil && !held && !p.wants() {
 					t.Fatalf("nothing will move %+v on", p)
 				}
 				if p.state == Draining && p.worker == 0 {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/event"
+	"understudy/internal/pace"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
 )
@@ -34,6 +35,10 @@ func (k *Keeper) End(w *Worker, grace time.Duration, force bool) {
 		k.kill(w)
 		return
 	}
+	if !first && w.stopBy.Before(time.Now().Add(grace)) {
+		return // a later time than was said before
+	}
+	w.stopBy = time.Now().Add(grace)
 	k.armDeadline(w, grace, func() {
 		w.log.Warn("worker did not stop in its grace period", "grace", grace)
 		k.kill(w)
@@ -224,13 +229,9 @@ func (w *Worker) cause() Cause {
 	return c
 }
 
-// dumpPatience is how long a dying worker's core dump may be held up by all
-// that others want to do; then it gets a share, though the least.
-const dumpPatience = 100 * time.Millisecond
-
 // Dumping hears that a dying worker's thread begins to dump core.
 func (k *Keeper) Dumping(w *Worker, thread int) {
-	k.after(dumpPatience, func() {
+	k.after(pace.Patience, func() {
 		if w.alive() {
 			sentinel.PromoteDumper(w.Pid, thread)
 		}
@@ -242,7 +243,7 @@ func (k *Keeper) Dumping(w *Worker, thread int) {
 func (k *Keeper) settleHeir(w *Worker) {
 	switch {
 	case w.heir != 0:
-		k.after(heirPatience, func() { k.heirs.hasten(w.heir) })
+		k.after(pace.Patience, func() { k.heirs.hasten(w.heir) })
 	case w.pool.manifest.Heir && !w.wasWarm:
 		if err := k.heirs.adoptUntold(func(pid int) bool { return k.byPid[pid] != nil }); err != nil {
 			w.log.Warn("heirs cannot be looked for", "error", err)

@@ -3,18 +3,12 @@ package pool
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"understudy/sentinel"
 	"understudy/worker/heir"
 )
-
-// heirPatience is how long an heir may free its dead worker's memory at idle
-// priority. On a machine that is never idle it would keep a gigabyte for
-// seconds; by then everybody who answers in the worker's place has answered.
-const heirPatience = 100 * time.Millisecond
 
 // heirs are the tasks that share the memory of Go workers (package
 // worker/heir). They are children of ours like the workers, end right after

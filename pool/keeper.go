@@ -251,11 +251,6 @@ func (k *Keeper) Stats() []Stats {
 // DroppedLines counts the lines of output that were not logged.
 func (k *Keeper) DroppedLines() int64 { return k.droppedLines.Load() }
 
-// refillPause is how long a standby that was just activated has the machine to
-// itself. Starting a process takes some ten milliseconds of a core: on a small
-// machine the first answers would wait for it.
-const refillPause = 25 * time.Millisecond
-
 // fillLater fills the pools when whoever was activated has had its moment.
 // Bindings that wait do not wait for that: their demand fills at once.
 func (k *Keeper) fillLater() {
@@ -263,7 +258,7 @@ func (k *Keeper) fillLater() {
 		return
 	}
 	k.refilling = true
-	k.after(refillPause, func() {
+	k.after(pace.Refill, func() {
 		k.refilling = false
 		k.fill()
 	})
@@ -401,6 +396,9 @@ func (k *Keeper) command(what string, w *Worker, err error) {
 // tell sends w a message. A worker that does not take it is dying or hung:
 // its death or its probe says so.
 func (k *Keeper) tell(w *Worker, m proto.Message) {
+	if w.control == nil {
+		return // it could not be made, and the worker is being killed
+	}
 	b, err := control.Encode(m)
 	if err == nil {
 		err = w.control.Send(b)

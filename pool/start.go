@@ -10,6 +10,7 @@ import (
 
 	"understudy/internal/control"
 	"understudy/internal/event"
+	"understudy/internal/pace"
 	"understudy/internal/text"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
@@ -18,11 +19,6 @@ import (
 // controlGrace is how long a worker whose control socket has closed may take
 // to be seen dead, before it counts as alive and out of our hands.
 const controlGrace = 50 * time.Millisecond
-
-// reapPause is between a death and its reaping, so that what has to be done
-// then does not take the processor from whoever answers in the dead worker's
-// place. The engine has acted on the death already.
-const reapPause = 5 * time.Millisecond
 
 // start begins a worker's life: fork and exec run beside the loop.
 func (k *Keeper) start(p *workerPool) {
@@ -64,7 +60,7 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 	}
 	if err := k.reaper.Watch(w.Pid, int(w.pidfd.Fd()), func(n sentinel.Notice) {
 		if n.Kind == sentinel.Exited { // the sentinel's thread never waits
-			time.AfterFunc(reapPause, func() { k.post(func() { k.exited(w) }) })
+			time.AfterFunc(pace.Reap, func() { k.post(func() { k.exited(w) }) })
 		}
 	}); err != nil {
 		w.why, w.failStep = Cause{Kind: CauseSpawn, Err: fmt.Errorf("watch: %w", err)}, StepSpawn

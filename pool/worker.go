@@ -65,6 +65,7 @@ type Worker struct {
 	started time.Time
 	warmAt  time.Time // since when it is a standby
 
+	stopBy   time.Time   // while it drains: when it is killed
 	deadline *time.Timer // start deadline, then grace period
 	probe    probing
 	why      Cause // why it is being killed, where that is our doing; no kind before

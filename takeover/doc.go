@@ -12,8 +12,12 @@
 // moment of a death is a map lookup, a pop from a stack, a sendmsg.
 //
 //	state.go    who stands by, who guards what: a pure step machine
-//	engine.go   its effects: sendmsg, fence, demote
-//	silence.go  what is told only a moment later
+//	engine.go   the engine and its thread
+//	commands.go what the supervisor asks for
+//	failover.go a death, from the notice to the activation
+//	forks.go    the end of what a dead worker forked
+//	actions.go  what activates a standby
+//	reports.go, report_delay.go  what is told, and what only a moment later
 //	monitor.go  the Go scheduler's monitor, kept out of the way
 //	wire.go     commands and events as datagrams
 //	client.go   the supervisor's end

@@ -136,6 +136,8 @@ func routeReason(r isolation.Reason) understudyv1.RouteReason {
 	switch r {
 	case isolation.ReasonLaunch:
 		return understudyv1.RouteReason_ROUTE_REASON_LAUNCH
+	case isolation.ReasonHandover:
+		return understudyv1.RouteReason_ROUTE_REASON_HANDOVER
 	case isolation.ReasonFailover:
 		return understudyv1.RouteReason_ROUTE_REASON_FAILOVER
 	case isolation.ReasonTerminate:

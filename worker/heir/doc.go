@@ -123,7 +123,8 @@
 //   - It cannot outlive the worker. The pidfd is opened by the worker itself,
 //     for itself, before clone: if the worker dies before, during or after
 //     clone, either there is no heir or its first ppoll returns. The
-//     supervisor's death is no event for it: an eventfd never hangs up.
+//     supervisor's death is no event for it: a datagram socket
+//     never hangs up.
 //   - A vfork child that still shares the memory at the worker's death makes
 //     the heir leave at once, which closes the descriptors all the same; that
 //     child then frees the memory when it calls execve.
