@@ -60,11 +60,13 @@ type Binding struct {
 	Address string
 	Epoch   uint64
 	// Worker and Pid name the active worker; "" and 0 without one.
-	Worker    string
-	Pid       int
-	Config    map[string]string
-	Created   time.Time
-	Activated time.Time
+	Worker string
+	Pid    int
+	Config map[string]string
+	// LaunchedBy is the user id of who launched it; -1 where nobody knows.
+	LaunchedBy int64
+	Created    time.Time
+	Activated  time.Time
 	// Restarts counts the workers that became active after the first.
 	Restarts int
 	// Errors counts deaths and failed starts; LastError is the newest.
@@ -90,6 +92,8 @@ type AcquireRequest struct {
 	// Config overlays the manifest's config. It counts when the binding is
 	// made; acquiring a bound key again does not change it.
 	Config map[string]string
+	// LaunchedBy is the user id of who asks; -1 where nobody knows.
+	LaunchedBy int64
 	// Grace is how long the worker may take to stop when the binding ends;
 	// 0 means the manifest's value.
 	Grace time.Duration

@@ -217,6 +217,7 @@ func (m *Manager) resolve(e *entry, err error) {
 	for _, done := range e.launched {
 		done <- err
 	}
+	m.launching -= len(e.launched)
 	e.launched = nil
 }
 

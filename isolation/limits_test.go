@@ -14,11 +14,11 @@ func TestBindingsAreBounded(t *testing.T) {
 	}
 	a, b := Key{Level: LevelNamespace, Namespace: "a"}, Key{Level: LevelNamespace, Namespace: "b"}
 	add("1", "a")
-	require.NoError(t, m.admit(a))
+	require.NoError(t, m.admit("x", a))
 	add("2", "a")
-	require.ErrorIs(t, m.admit(a), ErrExhausted)
-	require.ErrorContains(t, m.admit(a), `2 bindings of namespace "a"`)
-	require.NoError(t, m.admit(b), "another tenant has its own")
+	require.ErrorIs(t, m.admit("x", a), ErrExhausted)
+	require.ErrorContains(t, m.admit("x", a), `2 bindings of namespace "a"`)
+	require.NoError(t, m.admit("x", b), "another tenant has its own")
 	add("3", "b")
-	require.ErrorContains(t, m.admit(b), "3 bindings")
+	require.ErrorContains(t, m.admit("x", b), "3 bindings")
 }

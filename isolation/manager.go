@@ -28,7 +28,9 @@ type Config struct {
 	RuntimeDir string
 	// MaxBindings and MaxPerNamespace bound the bindings; 0 is no limit.
 	MaxBindings, MaxPerNamespace int
-	DefaultLevel                 Level
+	// MaxWaiting bounds the launches that wait for a worker; 0 is no limit.
+	MaxWaiting   int
+	DefaultLevel Level
 	// Segments keeps the bindings' shared memory; nil where no pattern has any.
 	Segments Segments
 	// Epochs keeps epochs from falling over a restart; nil where nothing does.
@@ -70,6 +72,7 @@ type Manager struct {
 	resting  restingPorts
 	// perNamespace counts the bindings of each namespace.
 	perNamespace map[string]int
+	launching    int // launches that wait
 	closing      bool
 	// wanting is how many bindings of a pattern wait for a worker.
 	wanting map[string]int
@@ -189,6 +192,10 @@ func (m *Manager) Acquire(ctx context.Context, r AcquireRequest) (Binding, error
 	if err := m.call(context.WithoutCancel(ctx), func() error {
 		if e := m.bindings[processID]; e != nil {
 			b = m.snapshot(e)
+			if i := slices.Index(e.launched, (chan<- error)(done)); i >= 0 { // it waits no more
+				e.launched = slices.Delete(e.launched, i, i+1)
+				m.launching--
+			}
 		}
 		return nil
 	}); err != nil && failed == nil {
@@ -367,6 +374,10 @@ func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
 			return id, err
 		}
 	}
+	if most := m.cfg.MaxWaiting; most > 0 && m.launching >= most {
+		return id, fmt.Errorf("%w: %d waiting launches", ErrExhausted, most)
+	}
+	m.launching++
 	e.launched = append(e.launched, done)
 	m.apply(e, input{kind: inLaunch})
 	return id, nil
@@ -407,9 +418,12 @@ func (m *Manager) noteSharing(e *entry, key Key) {
 }
 
 // admit refuses a binding beyond the limits.
-func (m *Manager) admit(key Key) error {
+func (m *Manager) admit(pattern string, key Key) error {
 	if most := m.cfg.MaxBindings; most > 0 && len(m.bindings) >= most {
 		return fmt.Errorf("%w: %d bindings", ErrExhausted, most)
+	}
+	if most := m.cfg.Pool.MaxWorkers; most > 0 && m.keeper.Count() >= most && m.keeper.Standbys(pool.PoolKey(pattern)) == 0 {
+		return fmt.Errorf("%w: %d workers", ErrExhausted, most)
 	}
 	if most := m.cfg.MaxPerNamespace; most > 0 && key.Namespace != "" && m.perNamespace[key.Namespace] >= most {
 		return fmt.Errorf("%w: %d bindings of namespace %s", ErrExhausted, most, quote(key.Namespace))
@@ -418,7 +432,7 @@ func (m *Manager) admit(key Key) error {
 }
 
 func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r AcquireRequest) (*entry, error) {
-	if err := m.admit(key); err != nil {
+	if err := m.admit(manifest.Name, key); err != nil {
 		return nil, err
 	}
 	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint)
@@ -429,7 +443,7 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 	e := &entry{id: m.nextID, early: make(map[takeover.WorkerID]uint64), manifest: manifest, endpoint: ep, grace: manifest.GracePeriod,
 		phase: phase{epoch: m.lastEpoch(id, manifest)},
 		Binding: Binding{ProcessID: id, Pattern: manifest.Name, Key: key, Address: ep.target(),
-			Created: time.Now(), Config: make(map[string]string)}}
+			LaunchedBy: r.LaunchedBy, Created: time.Now(), Config: make(map[string]string)}}
 	for _, config := range []map[string]string{manifest.Config, r.Config} {
 		for k, v := range config {
 			e.Config[k] = v

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -62,6 +63,8 @@ type Hooks struct {
 type Config struct {
 	// MaxConcurrentStarts is how many workers may be starting at once.
 	MaxConcurrentStarts int
+	// MaxWorkers bounds the processes, standbys included; 0 is no limit.
+	MaxWorkers int
 	// BackoffMin and BackoffMax bound the wait after a failed start.
 	BackoffMin, BackoffMax time.Duration
 	Log                    *slog.Logger
@@ -212,6 +215,17 @@ func (k *Keeper) Noticed(w *Worker) {
 	}
 }
 
+// Count is how many workers there are, or are being made.
+func (k *Keeper) Count() int { return len(k.workers) }
+
+// room is how many more workers there may be.
+func (k *Keeper) room() int {
+	if k.cfg.MaxWorkers <= 0 {
+		return math.MaxInt
+	}
+	return max(0, k.cfg.MaxWorkers-len(k.workers))
+}
+
 // Owns reports whether a child of this process is a worker or a heir, whose
 // status is waited for. While a process is being made, any child may be one.
 func (k *Keeper) Owns(pid int) bool {
@@ -276,7 +290,7 @@ func (k *Keeper) fill() {
 			held: !p.demandAt.IsZero()}
 	}
 	for i, n := range planStarts(views, k.running, k.cfg.MaxConcurrentStarts) {
-		for range n {
+		for range min(n, k.room()) {
 			k.start(k.order[i])
 		}
 	}

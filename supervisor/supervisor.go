@@ -141,13 +141,14 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	s.manager = isolation.NewManager(isolation.Config{
 		RuntimeDir:   s.cfg.RuntimeDir,
 		DefaultLevel: level,
-		MaxBindings:  s.cfg.Limits.Bindings, MaxPerNamespace: s.cfg.Limits.BindingsPerNamespace,
+		MaxBindings:  s.cfg.Limits.Bindings, MaxPerNamespace: s.cfg.Limits.BindingsPerNamespace, MaxWaiting: s.cfg.Limits.WaitingLaunches,
 		Event:    s.events,
 		Segments: s.segments,
 		Epochs:   mark,
 		Pool: pool.Config{
 			Leaks:               s.leakWatch(),
 			Groups:              s.groups,
+			MaxWorkers:          s.cfg.Limits.Workers,
 			Instance:            s.instance(),
 			Pace:                s.cfg.Pace,
 			Realtime:            s.cfg.Sentinel.Realtime,
@@ -214,7 +215,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		return err
 	}
 	server, err := api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"),
-		Mode: fs.FileMode(s.cfg.API.Mode), Access: access, Log: s.log}, core{s.manager, s}, s.hub)
+		Mode: fs.FileMode(s.cfg.API.Mode), Access: access, Watchers: s.cfg.Limits.Watchers, Log: s.log}, core{s.manager, s}, s.hub)
 	if err != nil {
 		return err
 	}

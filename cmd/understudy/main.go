@@ -20,11 +20,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	// What workers say must be shown, not obeyed, by a terminal.
+	err := run(ctx, os.Args[1:], printable{os.Stdout}, os.Stderr)
 	stop()
 	if err != nil {
 		// One line, whatever the error was made of.
-		fmt.Fprintln(os.Stderr, "understudy:", strings.Join(strings.Fields(err.Error()), " "))
+		fmt.Fprintln(printable{os.Stderr}, "understudy:", strings.Join(strings.Fields(err.Error()), " "))
 		os.Exit(1)
 	}
 }

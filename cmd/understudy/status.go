@@ -16,7 +16,8 @@ import (
 )
 
 func (c *cli) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var showConfig bool
+	cmd := &cobra.Command{
 		Use:               "status [ID]",
 		Short:             "Show one binding, or how the supervisor runs",
 		Args:              cobra.MaximumNArgs(1),
@@ -34,7 +35,7 @@ func (c *cli) statusCommand() *cobra.Command {
 					}
 					return c.printStatus(s)
 				}
-				b, err := client.GetBinding(ctx, &understudyv1.GetBindingRequest{ProcessId: args[0]})
+				b, err := client.GetBinding(ctx, &understudyv1.GetBindingRequest{ProcessId: args[0], ShowConfig: showConfig})
 				switch {
 				case err != nil:
 					return err
@@ -45,12 +46,18 @@ func (c *cli) statusCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&showConfig, "show-config", false, "show the values of the config, to who launched the binding")
+	return cmd
 }
 
 func (c *cli) printBinding(b *understudyv1.Binding, now time.Time) error {
 	var config []string
 	for _, k := range slices.Sorted(maps.Keys(b.GetConfig())) {
-		config = append(config, k+"="+b.GetConfig()[k])
+		value := b.GetConfig()[k]
+		if b.GetConfigHidden() {
+			value = "(hidden)"
+		}
+		config = append(config, k+"="+value)
 	}
 	return facts(c.stdout, [][2]string{
 		{"process id", b.GetProcessId()},
@@ -71,8 +78,18 @@ func (c *cli) printBinding(b *understudyv1.Binding, now time.Time) error {
 		{"last error", b.GetLastError()},
 		{"segments", held(int(b.GetSegments()), b.GetSegmentBytes())},
 		{"own shared memory", held(int(b.GetOwnObjects()), b.GetOwnBytes())},
+		{"endpoint repairs", some(b.GetEndpointRepairs())},
+		{"notes", strings.Join(b.GetNotes(), "; ")},
 		{"config", strings.Join(config, " ")},
 	}...)
+}
+
+// some shows a count where there is something to count.
+func some(n int32) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
 }
 
 func (c *cli) printStatus(s *understudyv1.SupervisorStatus) error {

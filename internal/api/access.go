@@ -66,6 +66,19 @@ func (a Access) String() string {
 	return who
 }
 
+// seesConfig reports whether p may see the config that a user gave a launch.
+func (a Access) seesConfig(p principal.Principal, launchedBy int64) bool {
+	return a.mayAlways(p.UID) || int64(p.UID) == launchedBy
+}
+
+// callerUID is the user id of who calls, -1 where nobody knows.
+func callerUID(ctx context.Context) int64 {
+	if p, ok := principal.FromContext(ctx); ok {
+		return int64(p.UID)
+	}
+	return -1
+}
+
 // identity is what a connection is known by. It is gRPC's AuthInfo of it.
 type identity struct {
 	credentials.CommonAuthInfo

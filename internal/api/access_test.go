@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"understudy/internal/principal"
 )
@@ -28,4 +30,23 @@ func TestWhoMayCall(t *testing.T) {
 	} {
 		require.Equal(t, c.may, Access{Owner: 1000, Group: c.group}.may(c.who), name)
 	}
+}
+
+func TestWhoSeesAConfig(t *testing.T) {
+	a := Access{Owner: 1000}
+	require.True(t, a.seesConfig(principal.Principal{UID: 0}, 7))
+	require.True(t, a.seesConfig(principal.Principal{UID: 1000}, 7))
+	require.True(t, a.seesConfig(principal.Principal{UID: 7}, 7))
+	require.False(t, a.seesConfig(principal.Principal{UID: 8}, 7), "a member of the group, and another tenant's")
+}
+
+func TestWatchersAreBounded(t *testing.T) {
+	s := &supervisorService{watchers: 1}
+	done, err := s.watch()
+	require.NoError(t, err)
+	_, err = s.watch()
+	require.Equal(t, codes.ResourceExhausted, status.Code(err))
+	done()
+	_, err = s.watch()
+	require.NoError(t, err)
 }

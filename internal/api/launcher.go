@@ -29,10 +29,11 @@ func (s *launcherService) LaunchPattern(ctx context.Context, r *launcher.LaunchR
 		return nil, err
 	}
 	b, err := s.core.Acquire(ctx, isolation.AcquireRequest{
-		Pattern: r.GetPatternName(),
-		Key:     isolation.Key{Namespace: r.GetNamespace(), Session: r.GetSessionId(), Level: level},
-		Config:  r.GetConfig(),
-		Grace:   grace,
+		Pattern:    r.GetPatternName(),
+		Key:        isolation.Key{Namespace: r.GetNamespace(), Session: r.GetSessionId(), Level: level},
+		Config:     r.GetConfig(),
+		LaunchedBy: callerUID(ctx),
+		Grace:      grace,
 	})
 	if err != nil {
 		return nil, toStatus(err)

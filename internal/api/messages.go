@@ -74,6 +74,7 @@ func bindingMessage(b isolation.Binding) *understudyv1.Binding {
 		ErrorCount:      int32(b.Errors),
 		LastError:       shorten(b.LastError),
 		Config:          b.Config,
+		LaunchedByUid:   b.LaunchedBy,
 		Notes:           b.Notes,
 		EndpointRepairs: int32(b.EndpointRepairs),
 		Segments:        int32(b.Segments),
@@ -81,6 +82,17 @@ func bindingMessage(b isolation.Binding) *understudyv1.Binding {
 		OwnObjects:      int32(b.OwnObjects),
 		OwnBytes:        uint64(b.OwnBytes),
 	}
+}
+
+// hideConfig leaves the names of a config and takes its values away: they may be
+// secrets of the tenant.
+func hideConfig(m *understudyv1.Binding) *understudyv1.Binding {
+	hidden := make(map[string]string, len(m.Config))
+	for k := range m.Config {
+		hidden[k] = ""
+	}
+	m.Config, m.ConfigHidden = hidden, len(hidden) > 0
+	return m
 }
 
 func timestamp(t time.Time) *timestamppb.Timestamp {

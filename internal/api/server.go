@@ -65,6 +65,8 @@ type Options struct {
 	Mode fs.FileMode
 	// Access says who may call.
 	Access Access
+	// Watchers bounds the streams of routes and events together; 0: no limit.
+	Watchers int
 	// Log gets the calls that end with Internal.
 	Log *slog.Logger
 }
@@ -138,7 +140,7 @@ func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
 	)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	launcher.RegisterPatternLauncherServer(s.grpc, &launcherService{core: core, begun: time.Now()})
-	service.RegisterSupervisorServer(s.grpc, &supervisorService{core: core, events: events, closing: s.closing})
+	service.RegisterSupervisorServer(s.grpc, &supervisorService{core: core, events: events, closing: s.closing, access: o.Access, watchers: int64(o.Watchers)})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	for name := range s.grpc.GetServiceInfo() {
 		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)

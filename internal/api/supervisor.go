@@ -2,12 +2,16 @@ package api
 
 import (
 	"context"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"understudy/internal/observe"
+	"understudy/internal/principal"
 	"understudy/isolation"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/proto/understudy/v1/service"
@@ -22,6 +26,19 @@ type supervisorService struct {
 	core    Core
 	events  *observe.Hub
 	closing context.Context // done when streams must end
+	access  Access
+	// watchers bounds the streams of routes and events together; 0 is no limit.
+	watchers int64
+	watching atomic.Int64
+}
+
+// watch takes the place of one more stream, until done is called.
+func (s *supervisorService) watch() (done func(), err error) {
+	if n := s.watching.Add(1); s.watchers > 0 && n > s.watchers {
+		s.watching.Add(-1)
+		return nil, status.Errorf(codes.ResourceExhausted, "limit is reached: %d watchers", s.watchers)
+	}
+	return func() { s.watching.Add(-1) }, nil
 }
 
 // streamContext ends with the stream or with the server, whichever is first.
@@ -41,6 +58,11 @@ func ended(ctx context.Context, err error) error {
 
 // WatchRoutes implements service.SupervisorServer.
 func (s *supervisorService) WatchRoutes(r *understudyv1.WatchRoutesRequest, stream grpc.ServerStreamingServer[understudyv1.RoutesUpdate]) error {
+	done, err := s.watch()
+	if err != nil {
+		return err
+	}
+	defer done()
 	ctx, cancel := s.streamContext(stream)
 	defer cancel()
 	w := s.core.Watch(r.GetPattern())
@@ -58,6 +80,11 @@ func (s *supervisorService) WatchRoutes(r *understudyv1.WatchRoutesRequest, stre
 
 // WatchEvents implements service.SupervisorServer.
 func (s *supervisorService) WatchEvents(_ *understudyv1.WatchEventsRequest, stream grpc.ServerStreamingServer[understudyv1.Event]) error {
+	done, err := s.watch()
+	if err != nil {
+		return err
+	}
+	defer done()
 	ctx, cancel := s.streamContext(stream)
 	defer cancel()
 	sub, err := s.events.Subscribe()
@@ -90,19 +117,35 @@ func (s *supervisorService) ListPools(context.Context, *understudyv1.ListPoolsRe
 }
 
 // GetBinding implements service.SupervisorServer.
-func (s *supervisorService) GetBinding(_ context.Context, r *understudyv1.GetBindingRequest) (*understudyv1.Binding, error) {
+func (s *supervisorService) GetBinding(ctx context.Context, r *understudyv1.GetBindingRequest) (*understudyv1.Binding, error) {
 	b, ok := s.core.Lookup(r.GetProcessId())
 	if !ok {
 		return nil, unknown(r.GetProcessId())
 	}
-	return bindingMessage(b), nil
+	m := bindingMessage(b)
+	switch {
+	case !r.GetShowConfig():
+		hideConfig(m)
+	case !s.seesConfig(ctx, b):
+		return nil, status.Error(codes.PermissionDenied, "show_config: the config is for who launched the binding, for root and for the supervisor's user")
+	}
+	return m, nil
+}
+
+func (s *supervisorService) seesConfig(ctx context.Context, b isolation.Binding) bool {
+	p, ok := principal.FromContext(ctx)
+	return ok && s.access.seesConfig(p, b.LaunchedBy)
 }
 
 // ListBindings implements service.SupervisorServer.
-func (s *supervisorService) ListBindings(context.Context, *understudyv1.ListBindingsRequest) (*understudyv1.ListBindingsResponse, error) {
+func (s *supervisorService) ListBindings(ctx context.Context, r *understudyv1.ListBindingsRequest) (*understudyv1.ListBindingsResponse, error) {
 	out := &understudyv1.ListBindingsResponse{}
 	for _, b := range s.core.List() {
-		out.Bindings = append(out.Bindings, bindingMessage(b))
+		m := bindingMessage(b)
+		if !r.GetShowConfig() || !s.seesConfig(ctx, b) {
+			hideConfig(m)
+		}
+		out.Bindings = append(out.Bindings, m)
 	}
 	return out, nil
 }

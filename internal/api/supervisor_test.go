@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,8 +136,14 @@ func TestPoolsBindingsAndStatus(t *testing.T) {
 	bindings, err := h.supervisor.ListBindings(ctx, &understudyv1.ListBindingsRequest{})
 	require.NoError(t, err)
 	require.Len(t, bindings.Bindings, 1)
-	require.Equal(t, map[string]string{"k": "v"}, bindings.Bindings[0].Config)
+	require.Equal(t, map[string]string{"k": ""}, bindings.Bindings[0].Config, "the value may be a secret")
+	require.True(t, bindings.Bindings[0].ConfigHidden)
+	require.EqualValues(t, os.Geteuid(), bindings.Bindings[0].LaunchedByUid)
 	require.Equal(t, "active", bindings.Bindings[0].State)
+	bindings, err = h.supervisor.ListBindings(ctx, &understudyv1.ListBindingsRequest{ShowConfig: true})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"k": "v"}, bindings.Bindings[0].Config, "for who launched it")
+	require.False(t, bindings.Bindings[0].ConfigHidden)
 	s, err := h.supervisor.GetStatus(ctx, &understudyv1.GetStatusRequest{})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, s.Bindings)

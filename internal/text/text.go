@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -57,6 +58,9 @@ func Printable(s string, lines bool) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case shown(r):
 			b.WriteRune(r)
+		case r > 0xffff: // as two halves, which JSON can read as well
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
 		default:
 			q := strconv.QuoteRuneToASCII(r)
 			b.WriteString(q[1 : len(q)-1])

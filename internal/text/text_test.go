@@ -29,6 +29,7 @@ func TestPrintableLeavesNothingToObey(t *testing.T) {
 		"bell\a":              `bell\a`,
 		"a\u202Eb":            `a\u202eb`,
 		"a\u2066b":            `a\u2066b`,
+		"tag\U000E0001":       `tag\udb40\udc01`,
 		"caf\xe9":             `caf\xe9`,
 		"one\ntwo\tthree\r":   `one\ntwo\tthree\r`,
 		"\u009b31m (C1)":      `\u009b31m (C1)`,
