@@ -5,7 +5,7 @@
 // It runs in a small process of its own, started from the same binary, so that
 // neither the scheduler nor the garbage collector of the busy supervisor can
 // hold it up: a goroutine of the supervisor that finds no free P waits 10 ms
-// and more, which is five times the whole failover (docs/ARCHITECTURE.md).
+// and more, which is five times the whole failover (docs/decisions/001-engine-process.md).
 //
 // The supervisor prepares everything beforehand and sends it as commands: the
 // encoded activation, the listening socket, the epoch. What is left for the

@@ -720,7 +720,7 @@ type Ready struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Highest protocol version that the worker speaks; 1 now.
 	Protocol uint32 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	// PID of the worker's heir, 0 without one (docs/ARCHITECTURE.md, "The heir").
+	// PID of the worker's heir, 0 without one (docs/decisions/002-exit-helper.md).
 	HeirPid       int32 `protobuf:"varint,2,opt,name=heir_pid,json=heirPid,proto3" json:"heir_pid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
