@@ -20,8 +20,8 @@ var (
 	validName     = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 	validVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-	// reserved are the variables of contract "env" (DESIGN: worker contracts)
-	// and of sd_notify; a manifest that sets one means something else by it.
+	// reserved are the variables of contract "env", which is not built
+	// yet, and of sd_notify; a manifest that sets one means something else by it.
 	reserved = []string{"PATTERN_NAME", "NAMESPACE", "SESSION_ID", "GRPC_PORT", "HEALTH_PORT", "PROCESS_ID", "NOTIFY_SOCKET"}
 )
 

@@ -9,7 +9,7 @@ import (
 	"understudy/supervisor/config"
 )
 
-// options is what the flags say. Each key of the configuration file has one.
+// options is what the flags say. Most keys of the configuration file have one.
 type options struct {
 	file     string
 	logLevel string

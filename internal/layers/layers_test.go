@@ -19,8 +19,8 @@ const module = "understudy/"
 // first match counts.
 var layers = [][]string{
 	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/layers", "internal/docs",
-		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/principal", "internal/text", "internal/h2", "internal/pace",
-		"internal/fault", "internal/cgroup", "internal/paths", "internal/principal", "internal/revision"},
+		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/text", "internal/h2", "internal/pace",
+		"internal/cgroup", "internal/paths", "internal/principal"},
 	{"sentinel/", "shmregistry/", "internal/control"},
 	{"takeover/", "patterns", "worker/", "route/", "internal/segmentinfo"},
 	{"pool/"},
