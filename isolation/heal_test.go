@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -82,6 +83,9 @@ func (h *house) refused(b Binding) {
 	}
 	for range 3000 {
 		c, err := net.Dial(network, addr)
+		if errors.Is(err, unix.ECONNRESET) {
+			continue // its handshake was under way when the address was shut
+		}
 		if err != nil {
 			require.ErrorIs(h.t, err, unix.ECONNREFUSED)
 			return
