@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"understudy/internal/control"
 	"understudy/internal/event"
 	"understudy/internal/pace"
@@ -367,6 +369,8 @@ func (m *Manager) emitFor(e *entry, w *pool.Worker, epoch uint64, kind event.Kin
 // HandleEngine takes an event of the takeover engine, on the loop.
 func (m *Manager) HandleEngine(ev takeover.Event) {
 	switch ev.Kind {
+	case takeover.Rejected:
+		m.rejected(ev)
 	case takeover.Withdrawn:
 		m.keeper.Withdrawn(ev.Worker, ev.OK)
 	case takeover.Lost:
@@ -420,14 +424,24 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 	case takeover.Waiting:
 		if ev.Dead != 0 && !ev.Handover {
 			m.died(e, ev)
-			m.emit(e, event.NoStandby, "no standby is left; starting one", nil)
+			m.emit(e, event.NoStandby, whyWaiting(ev), nil)
 		}
 		m.apply(e, input{kind: inWaiting})
+	case takeover.Retrying:
+		m.retried(e, ev)
 	case takeover.Disarmed:
 		m.apply(e, input{kind: inDisarmed})
 	case takeover.Refused:
 		// The word of an activation was lost; the next reconcile pass asks for it
 		// by offering the standbys again. Another plan now would be a second worker.
+		m.trouble.refused.Add(1)
 		m.cfg.Pool.Log.Error("takeover engine refused an epoch", "process_id", e.ProcessID, "epoch", ev.Epoch)
 	}
+}
+
+func whyWaiting(ev takeover.Event) string {
+	if ev.Errno != 0 {
+		return fmt.Sprintf("activation cannot be sent: %v", unix.Errno(ev.Errno))
+	}
+	return "no standby is left; starting one"
 }

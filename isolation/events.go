@@ -187,6 +187,7 @@ func (m *Manager) workerExited(w *pool.Worker, cause pool.Cause) {
 		}
 		m.dead(e, inExited, w.ID)
 	}
+	delete(m.repeats, w.ID)
 	m.segmentsLeft(w)
 	m.settle(w)
 }

@@ -80,6 +80,9 @@ type Manager struct {
 	// orphans the bindings that must wait until that is known.
 	unsure  map[takeover.WorkerID]string // by pattern
 	orphans []*entry
+	// repeats are what is said again of workers that the engine rejected.
+	repeats map[takeover.WorkerID]*repeats
+	trouble engineTrouble
 }
 
 // entry is one binding with all that belongs to it.
@@ -101,6 +104,7 @@ type entry struct {
 	death    int64       // kernel's time of the last death
 	arming   bool        // armLater has promised it
 	queued   *time.Timer // when its clients have waited long enough
+	repeats  repeats     // of its plan
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
 }
@@ -134,7 +138,8 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine Engine) *Manager {
 	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
 		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
-		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string)}
+		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string),
+		repeats: make(map[takeover.WorkerID]*repeats)}
 	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,

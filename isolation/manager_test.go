@@ -29,6 +29,13 @@ import (
 // TestMain lets the test binary be the pattern program too: started by the
 // pool, it is a real worker that tells each connection who answers.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == takeover.Command { // an engine in a process of its own
+		if err := takeover.Main(false, "pidfd"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv("UNDERSTUDY_CONTROL_FD") != "" {
 		if err := worker.Run(context.Background(), worker.Pattern{Warm: warm, Serve: serve}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -91,12 +98,27 @@ type house struct {
 	events chan event.Event
 }
 
+// newHouseApart is newHouseWith and its engine in a process of its own, which
+// does not restart.
+func newHouseApart(t *testing.T, change func(*Config), manifests ...*patterns.Manifest) *house {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	return newHouseOn(t, exe, change, manifests...)
+}
+
 func newHouse(t *testing.T, manifests ...*patterns.Manifest) *house {
 	t.Helper()
 	return newHouseWith(t, func(*Config) {}, manifests...)
 }
 
 func newHouseWith(t *testing.T, change func(*Config), manifests ...*patterns.Manifest) *house {
+	t.Helper()
+	return newHouseOn(t, "", change, manifests...)
+}
+
+// newHouseOn starts the engine from a binary, or, with "", as a thread.
+func newHouseOn(t *testing.T, engineExe string, change func(*Config), manifests ...*patterns.Manifest) *house {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "iso") // t.TempDir is too long for a socket's path
 	require.NoError(t, err)
@@ -114,7 +136,7 @@ func newHouseWith(t *testing.T, change func(*Config), manifests ...*patterns.Man
 			return ErrClosed
 		}
 	}
-	h.engine, err = takeover.Start(takeover.Options{}, func(e takeover.Event) {
+	h.engine, err = takeover.Start(takeover.Options{Exe: engineExe}, func(e takeover.Event) {
 		_ = post(func() { h.HandleEngine(e) })
 	})
 	require.NoError(t, err)

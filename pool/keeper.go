@@ -393,6 +393,17 @@ func (k *Keeper) introduce(w *Worker) {
 	}
 }
 
+// Repeat says again to the engine what it did not take of a worker.
+func (k *Keeper) Repeat(w *Worker) {
+	if !w.alive() {
+		return
+	}
+	k.introduce(w)
+	if w.State == Standby && !w.withdrawing {
+		k.command("offer", w, k.engine.Offer(w.ID, w.pool.id, false))
+	}
+}
+
 func (k *Keeper) introduceHeir(w *Worker) {
 	if w.doom != nil {
 		k.command("heir", w, k.engine.Heir(w.ID, w.heir, int(w.doom.Fd())))

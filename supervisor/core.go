@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -27,6 +28,10 @@ func (c core) Status() *understudyv1.SupervisorStatus {
 		UptimeSeconds:    int64(time.Since(s.begun).Seconds()),
 		Bindings:         int32(len(c.List())),
 		ReconcileRepairs: s.repairs.Load(),
+	}
+	if t := c.EngineTrouble(); t.Rejected > 0 {
+		st.Warnings = append(st.Warnings, fmt.Sprintf("the takeover engine did not take %d commands, %d to the end; its limit of open files may be too low",
+			t.Rejected, t.GivenUp))
 	}
 	for _, p := range c.Pools() {
 		st.Standbys += int32(p.Standby)

@@ -209,6 +209,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		DroppedEvents:       s.hub.Dropped,
 		DroppedEngineEvents: s.engineDropped.Load,
 		DroppedLogLines:     s.manager.Keeper().DroppedLines,
+		EngineTrouble:       s.manager.EngineTrouble,
 	})
 	access, err := s.access()
 	if err != nil {

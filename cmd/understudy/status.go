@@ -105,6 +105,9 @@ func (c *cli) printStatus(s *understudyv1.SupervisorStatus) error {
 	if err != nil {
 		return err
 	}
+	for _, w := range s.GetWarnings() {
+		fmt.Fprintln(c.stdout, "warning:", w)
+	}
 	var rows [][]string
 	for _, f := range s.GetFeatures() {
 		rows = append(rows, []string{f.GetName(), f.GetInUse(), yesNo(f.GetBest()), f.GetWhy()})

@@ -9,22 +9,27 @@ type Kind string
 
 // The kinds of events.
 const (
-	WorkerStarted  Kind = "worker_started"
-	WorkerReady    Kind = "worker_ready"
-	WorkerExited   Kind = "worker_exited"
-	WorkerHung     Kind = "worker_hung"
-	WorkerFailed   Kind = "worker_failed"
-	StartFailed    Kind = "start_failed"
-	Launched       Kind = "launched"
-	Failover       Kind = "failover"
-	Handover       Kind = "handover"
-	SessionShared  Kind = "session_shared"
-	NoStandby      Kind = "no_standby"
-	BindingFailed  Kind = "binding_failed"
-	Terminated     Kind = "terminated"
-	Repaired       Kind = "repaired"
-	SharedMemory   Kind = "shared_memory"
-	SentinelExited Kind = "sentinel_exited"
+	WorkerStarted Kind = "worker_started"
+	WorkerReady   Kind = "worker_ready"
+	WorkerExited  Kind = "worker_exited"
+	WorkerHung    Kind = "worker_hung"
+	WorkerFailed  Kind = "worker_failed"
+	StartFailed   Kind = "start_failed"
+	Launched      Kind = "launched"
+	Failover      Kind = "failover"
+	Handover      Kind = "handover"
+	SessionShared Kind = "session_shared"
+	NoStandby     Kind = "no_standby"
+	BindingFailed Kind = "binding_failed"
+	// Unprotected: an active worker has no successor, because the engine does
+	// not take the plan.
+	Unprotected Kind = "unprotected"
+	// ActivationRetried: an activation could not be sent at once.
+	ActivationRetried Kind = "activation_retried"
+	Terminated        Kind = "terminated"
+	Repaired          Kind = "repaired"
+	SharedMemory      Kind = "shared_memory"
+	SentinelExited    Kind = "sentinel_exited"
 )
 
 // Event is one thing that happened. Fields that do not apply are zero.

@@ -23,6 +23,8 @@ type Sources struct {
 	DroppedEvents       func() uint64
 	DroppedEngineEvents func() uint64
 	DroppedLogLines     func() int64
+	// EngineTrouble is what the takeover engines could not do at once.
+	EngineTrouble func() isolation.EngineTrouble
 }
 
 // Metrics is what the supervisor counts, in a registry of its own.

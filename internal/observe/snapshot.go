@@ -18,6 +18,7 @@ type snapshot struct {
 	bindingSegments, bindingBytes *prometheus.Desc
 	ownObjects, ownBytes          *prometheus.Desc
 	segmentsMade, segmentTrouble  *prometheus.Desc
+	engineTrouble                 *prometheus.Desc
 }
 
 func newSnapshot(sources Sources) *snapshot {
@@ -36,6 +37,7 @@ func newSnapshot(sources Sources) *snapshot {
 		ownObjects:      desc("binding_own_shared_objects", "Shared-memory objects that the active worker made itself.", "process_id"),
 		ownBytes:        desc("binding_own_shared_bytes", "Bytes of shared memory that the active worker made itself.", "process_id"),
 		segmentsMade:    desc("segments_made_total", "Segments made."),
+		engineTrouble:   desc("engine_trouble_total", "What the takeover engine could not do at once: commands rejected, plans refused, activations retried, commands given up. All 0 in a healthy run.", "what"),
 		segmentTrouble:  desc("segment_trouble_total", "What the segment registry had to deal with. All 0 in a healthy run.", "what"),
 	}
 }
@@ -43,7 +45,7 @@ func newSnapshot(sources Sources) *snapshot {
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features, s.bindingSegments,
-		s.bindingBytes, s.ownObjects, s.ownBytes, s.segmentsMade, s.segmentTrouble} {
+		s.bindingBytes, s.ownObjects, s.ownBytes, s.segmentsMade, s.segmentTrouble, s.engineTrouble} {
 		out <- d
 	}
 }
@@ -92,6 +94,12 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	for what, n := range map[string]int64{"write_failed": t.WriteFailures, "repaired": t.Repaired, "damaged": t.Damaged,
 		"lost": t.Lost, "name_lost": t.NamesLost, "foreign": t.Foreign, "taken": t.Taken, "remove_failed": t.RemoveFailures} {
 		counter(s.segmentTrouble, float64(n), what)
+	}
+	if s.sources.EngineTrouble != nil {
+		t := s.sources.EngineTrouble()
+		for what, n := range map[string]uint64{"rejected": t.Rejected, "refused": t.Refused, "retried": t.Retried, "given_up": t.GivenUp} {
+			counter(s.engineTrouble, float64(n), what)
+		}
 	}
 	counter(s.events, float64(s.sources.DroppedEvents()), "subscriber")
 	counter(s.events, float64(s.sources.DroppedEngineEvents()), "engine")
