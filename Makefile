@@ -32,6 +32,7 @@ demo: build
 test:
 	$(if $(RACE),,@echo "no C compiler is found: testing without the race detector" >&2)
 	$(GO) test $(RACE) -timeout 15m $(PACKAGES)
+	$(GO) test $(RACE) -timeout 15m -tags faults -run Fault ./internal/fault ./takeover ./supervisor
 
 test-vm:
 	$(GO) run ./bench/vm -accel $(VM_ACCEL) -program '$(VM_PROGRAM)' $(VM_FLAGS) $(VM_PACKAGES)

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"understudy/internal/atomicfile"
+	"understudy/internal/fault"
 )
 
 const (
@@ -99,40 +102,10 @@ func writeInstance(dir string, i instance) error {
 	return replaceFile(filepath.Join(dir, instanceFile), []byte(i.String()+"\n"))
 }
 
-// replaceFile puts data in the place of a file, so that at any instant, and after a loss of power, there is the old
-// one or the new one. The file beside it has one fixed name, because only the holder of the lock writes: what a kill
-// leaves is overwritten the next time. The two calls of fsync are for the data and for the name (fsync(2)).
-func replaceFile(path string, data []byte) error {
-	beside := path + ".new"
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(beside, path)
-	}
-	if err != nil {
-		_ = os.Remove(beside)
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
+// replaceFile puts data in the place of a file. Only the holder of the lock writes.
+func replaceFile(path string, data []byte) error { return atomicfile.Replace(path, data, labels) }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+var labels = atomicfile.Labels{Write: fault.SegmentsWrite, Sync: fault.SegmentsSync, Rename: fault.SegmentsRename, DirSync: fault.SegmentsDirSync}
 
 // keepAside moves a damaged file out of the way, to be looked at, and returns its new name.
 func keepAside(path, stamp string) (string, error) {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fault"
 	"understudy/shmregistry/segment"
 )
 
@@ -38,6 +39,9 @@ func ours(i instance, info segment.Info) (Policy, bool) {
 // fear a SIGBUS. Its pages are taken when they are written to.
 func makeMemfd(i instance, file string, spec Spec) (int, error) {
 	// The first flag exists from Linux 6.3 on (memfd_create(2)); a system may insist on it (sysctl vm.memfd_noexec).
+	if err := fault.Error(fault.SegmentsMemfd); err != nil {
+		return -1, fmt.Errorf("making a memfd: %w", err)
+	}
 	fd, err := unix.MemfdCreate(file, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) {
 		fd, err = unix.MemfdCreate(file, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -64,6 +68,9 @@ func makeMemfd(i instance, file string, spec Spec) (int, error) {
 // That takes its time: 0.12 s for 1 GiB on a 2-core virtual machine, 0.6 s while as much was being freed
 // (BenchmarkPrepare).
 func makeNamed(i instance, dir, file string, spec Spec) (int, error) {
+	if err := fault.Error(fault.SegmentsNamed); err != nil {
+		return -1, fmt.Errorf("making a file in %s: %w", dir, err)
+	}
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return -1, fmt.Errorf("making a file in %s: %w", dir, err)

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fault"
 	"understudy/internal/fdpass"
 )
 
@@ -76,6 +77,9 @@ func newMessage(payload []byte, fds []int) *message {
 
 // send is the hot path's one system call. It never blocks.
 func (m *message) send(socket int) unix.Errno {
+	if errno := fault.At(fault.Activate); errno != 0 {
+		return errno
+	}
 	_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(socket),
 		uintptr(unsafe.Pointer(&m.header)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return errno

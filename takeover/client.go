@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/fault"
 )
 
 // commandTimeout bounds how long a command may wait for room in the socket.
@@ -178,7 +180,11 @@ func (c *Client) send(cmd command, fds []int) error {
 		rights = unix.UnixRights(fds...)
 	}
 	_ = c.conn.SetWriteDeadline(time.Now().Add(commandTimeout))
-	if _, _, err := c.conn.WriteMsgUnix(c.buf, rights, nil); err != nil {
+	err := fault.Error(fault.ClientSend)
+	if err == nil {
+		_, _, err = c.conn.WriteMsgUnix(c.buf, rights, nil)
+	}
+	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.host.kill() // else every further command would wait as long
 		}

@@ -5,10 +5,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fault"
 	"understudy/internal/fdpass"
 	"understudy/internal/monotime"
 	"understudy/sentinel"
 )
+
+var commandFaults = fdpass.Labels{Recv: fault.EngineRecv, Cut: fault.EngineCut}
 
 // maxTurn is how many commands are read before deaths are looked at again.
 const maxTurn = 64
@@ -28,17 +31,18 @@ type handles struct {
 func (e *engine) onCommands() {
 	defer e.flush()
 	for range maxTurn {
-		n, oobn, flags, _, err := unix.Recvmsg(e.socket, e.in, e.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, fds, flags, err := fdpass.Receive(e.socket, e.in, e.oob, commandFaults)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
 			return
 		case err != nil || n == 0: // the supervisor is gone; workers live on
+			fdpass.CloseAll(fds)
 			e.sentinel.Close()
 			return
 		}
-		e.command(e.in[:n], e.oob[:oobn], flags)
+		e.command(e.in[:n], fds, flags)
 		if activated, waiting := e.run(); activated || waiting {
 			e.endDelay() // somebody waits for that
 		}
@@ -48,10 +52,9 @@ func (e *engine) onCommands() {
 // command carries out one command, or rejects it if it did not arrive whole:
 // without room in the table of descriptors the kernel cuts them off
 // (MSG_CTRUNC, recvmsg(2)).
-func (e *engine) command(b, oob []byte, flags int) {
-	fds, err := fdpass.Parse(oob)
+func (e *engine) command(b []byte, fds []int, flags int) {
 	c, short := parseCommand(b)
-	if err != nil || short != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) != int(c.fds) {
+	if short != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) != int(c.fds) {
 		fdpass.CloseAll(fds)
 		e.reject(c)
 		return
@@ -99,7 +102,9 @@ func (e *engine) handle(c command, fds []int) bool {
 		if h == nil {
 			return false
 		}
-		_ = unix.PidfdSendSignal(h.pidfd, unix.SIGKILL, nil, 0)
+		if fault.At(fault.EngineKill) == 0 {
+			_ = unix.PidfdSendSignal(h.pidfd, unix.SIGKILL, nil, 0)
+		}
 		e.doom(c.worker, h, cause{signal: int32(unix.SIGKILL), seen: monotime.Now()})
 	case OpHandover:
 		return e.state.handover(c.worker)
@@ -145,7 +150,11 @@ func (e *engine) watch(c command, fds []int) bool {
 		h.procs = fds[2]
 	}
 	w := c.worker
-	if err := e.sentinel.Watch(h.pid, h.pidfd, func(n sentinel.Notice) { e.onNotice(w, n) }); err != nil {
+	err := fault.Error(fault.EngineWatch)
+	if err == nil {
+		err = e.sentinel.Watch(h.pid, h.pidfd, func(n sentinel.Notice) { e.onNotice(w, n) })
+	}
+	if err != nil {
 		fdpass.CloseAll(fds) // nobody would notice its death
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fault"
 	"understudy/internal/monotime"
 	"understudy/internal/pace"
 	"understudy/sentinel"
@@ -55,6 +56,9 @@ func (e *engine) doom(w WorkerID, h *handles, c cause) {
 // socket pair and can fill it or shut it down; neither can hold us up.
 func (h *handles) wakeHeir() {
 	if h.doom < 0 {
+		return
+	}
+	if fault.At(fault.EngineDoom) != 0 {
 		return
 	}
 	one := uint64(1)

@@ -2,6 +2,8 @@ package takeover
 
 import (
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/fault"
 )
 
 const (
@@ -50,6 +52,9 @@ func (f *forkKiller) kill(h *handles, dumps bool) {
 func (f *forkKiller) killListed(h *handles) {
 	f.killed = f.killed[:0]
 	for range forkRounds {
+		if fault.At(fault.EngineProcs) != 0 {
+			return
+		}
 		n, err := unix.Pread(h.procs, f.list, 0)
 		if err != nil {
 			return

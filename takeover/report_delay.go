@@ -3,6 +3,7 @@ package takeover
 import (
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fault"
 	"understudy/internal/pace"
 )
 
@@ -31,7 +32,7 @@ func (e *engine) delayReports(pid int) {
 	}
 	if !e.delay.on {
 		end := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(pace.Breather))}
-		if unix.TimerfdSettime(e.delay.timer, 0, &end, nil) != nil {
+		if fault.At(fault.EngineTimer) != 0 || unix.TimerfdSettime(e.delay.timer, 0, &end, nil) != nil {
 			return
 		}
 		e.delay.on = true

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/fault"
 )
 
 // maxBacklog bounds the events that wait for room in the supervisor's socket.
@@ -40,6 +42,9 @@ func (r *reports) send() {
 		r.backlog = r.backlog[1:]
 	}
 	for i := range r.posted {
+		if fault.Enabled && fault.At(fault.Lost(r.posted[i].Kind.String())) != 0 {
+			continue
+		}
 		r.posted[i].Dropped = r.dropped
 		r.out = r.posted[i].append(r.out[:0])
 		if len(r.backlog) == 0 && r.write(r.out) {
@@ -56,6 +61,9 @@ func (r *reports) send() {
 
 // write reports whether an event is done with: sent, or to nobody.
 func (r *reports) write(b []byte) bool {
-	err := unix.Send(r.socket, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	err := fault.Error(fault.EngineTell)
+	if err == nil {
+		err = unix.Send(r.socket, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	}
 	return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ENOBUFS)
 }

@@ -135,6 +135,17 @@ const (
 	Retrying
 )
 
+var eventNames = [...]string{"unknown", "hello", "notice", "activated", "waiting", "withdrawn", "lost", "disarmed", "refused",
+	"pong", "repaired", "rejected", "retrying"}
+
+// String returns the kind's name in lower case.
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return eventNames[0]
+}
+
 // Event is one datagram to the supervisor. Times are CLOCK_MONOTONIC
 // nanoseconds.
 type Event struct {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/fault"
 )
 
 // ErrPopulated is returned by Remove where processes did not die in time.
@@ -35,7 +37,10 @@ func (g *Group) OpenProcs() (*os.File, error) { return g.open("cgroup.procs", un
 // open opens a file in blocking mode: the runtime must not wait for it.
 func (g *Group) open(name string, flags int) (*os.File, error) {
 	path := filepath.Join(g.dir, name)
-	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+	fd, err := -1, fault.Error(fault.CgroupOpen)
+	if err == nil {
+		fd, err = unix.Open(path, flags|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -139,7 +144,11 @@ func (g *Group) below() ([]*Group, error) {
 
 // Kill sends SIGKILL to everything in the group and below it.
 func (g *Group) Kill() error {
-	if err := os.WriteFile(filepath.Join(g.dir, "cgroup.kill"), []byte("1"), 0); err != nil {
+	err := fault.Error(fault.CgroupKill)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(g.dir, "cgroup.kill"), []byte("1"), 0)
+	}
+	if err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil
@@ -209,7 +218,11 @@ func (g *Group) remove() error {
 			return err
 		}
 	}
-	if err := os.Remove(g.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = fault.Error(fault.CgroupRmdir)
+	if err == nil {
+		err = os.Remove(g.dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/fault"
 )
 
 // Tree is the groups of one supervisor.
@@ -65,7 +67,11 @@ const prefix = "w-"
 // Make makes the group of worker n.
 func (t *Tree) Make(n uint64) (*Group, error) {
 	g := &Group{dir: filepath.Join(t.dir, fmt.Sprint(prefix, n))}
-	if err := os.Mkdir(g.dir, 0o755); err != nil {
+	err := fault.Error(fault.CgroupMake)
+	if err == nil {
+		err = os.Mkdir(g.dir, 0o755)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
 	return g, nil

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/fault"
+	"understudy/internal/fdpass"
 )
 
 // MaxFDs is how many descriptors can travel beside one message.
@@ -89,7 +92,10 @@ func open(original int) (fd, epoll int, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("no unix socket of type SOCK_SEQPACKET: %w", err)
 	}
-	if fd, err = unix.FcntlInt(uintptr(original), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+	if err = fault.Error(fault.ControlDup); err == nil {
+		fd, err = unix.FcntlInt(uintptr(original), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	if err != nil {
 		return 0, 0, fmt.Errorf("duplicate: %w", err)
 	}
 	if err = unix.SetNonblock(fd, false); err == nil {
@@ -128,6 +134,9 @@ func (c *Conn) Send(b []byte, fds ...int) error {
 	var err error
 	if rawErr := c.raw.Control(func(fd uintptr) {
 		err = uninterrupted(func() error {
+			if err := fault.Error(fault.ControlSend); err != nil {
+				return err
+			}
 			_, err := unix.SendmsgN(int(fd), b, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			return err
 		})
@@ -186,13 +195,10 @@ func (c *Conn) recv(fd int) ([]byte, []int, error) {
 	if want := min(size, MaxMessage); want > len(c.buf) {
 		c.buf = make([]byte, max(want, 1<<10))
 	}
-	n, oobn, flags, _, err := unix.Recvmsg(fd, c.buf, c.oob[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, nil, receiving(err)
-	}
-	fds, err := rights(c.oob[:oobn])
+	n, fds, flags, err := fdpass.Receive(fd, c.buf, c.oob[:], faults)
 	switch {
 	case err != nil:
+		err = receiving(err)
 	case flags&unix.MSG_CTRUNC != 0:
 		err = ErrTruncatedFDs
 	case size > MaxMessage:
@@ -204,11 +210,11 @@ func (c *Conn) recv(fd int) ([]byte, []int, error) {
 	default:
 		return c.buf[:n], fds, nil
 	}
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
+	fdpass.CloseAll(fds)
 	return nil, nil, err
 }
+
+var faults = fdpass.Labels{Recv: fault.ControlRecv, Cut: fault.ControlCut}
 
 // receiving makes sense of an error. ECONNRESET says only that the peer closed
 // with messages of ours unread, once, before what it had sent: its last words
@@ -229,26 +235,6 @@ func uninterrupted(f func() error) error {
 			return err
 		}
 	}
-}
-
-// rights returns the descriptors in a control buffer.
-func rights(oob []byte) ([]int, error) {
-	if len(oob) == 0 {
-		return nil, nil
-	}
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	var all []int
-	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue // another kind, which carries no descriptors
-		}
-		all = append(all, fds...)
-	}
-	return all, nil
 }
 
 // hungUp tells the end of a connection from an empty datagram: recvmsg returns

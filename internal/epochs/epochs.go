@@ -23,7 +23,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"understudy/internal/atomicfile"
+	"understudy/internal/fault"
 )
 
 // Block is how many epochs are reserved with one write.
@@ -195,16 +196,7 @@ func readSmall(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// replace writes a file and fsyncs it, puts it in the place of the old one, and
-// fsyncs the directory, without which a power failure could undo the rename.
-func replace(path string, b []byte) error {
-	if err := renameio.WriteFile(path, b, 0o600); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+// replace writes the file as one step, on disk when it returns.
+func replace(path string, b []byte) error { return atomicfile.Replace(path, b, labels) }
+
+var labels = atomicfile.Labels{Write: fault.EpochsWrite, Sync: fault.EpochsSync, Rename: fault.EpochsRename, DirSync: fault.EpochsDirSync}

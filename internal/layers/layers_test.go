@@ -18,9 +18,10 @@ const module = "understudy/"
 // the module. An entry that ends in "/" covers the packages below it too. The
 // first match counts.
 var layers = [][]string{
+	{"internal/fault"},
 	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/layers", "internal/docs",
 		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/text", "internal/h2", "internal/pace",
-		"internal/cgroup", "internal/paths", "internal/principal"},
+		"internal/cgroup", "internal/paths", "internal/principal", "internal/atomicfile"},
 	{"sentinel/", "shmregistry/", "internal/control"},
 	{"takeover/", "patterns", "worker/", "route/", "internal/segmentinfo"},
 	{"pool/"},
