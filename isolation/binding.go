@@ -79,6 +79,10 @@ type Binding struct {
 	// itself.
 	OwnObjects int
 	OwnBytes   int64
+	// Backlog is how many connections may wait at the endpoint; BacklogCut: the
+	// manifest asks for more than the kernel allows.
+	Backlog    int
+	BacklogCut bool
 	// EndpointRepairs counts how often the endpoint had to be made again.
 	EndpointRepairs int
 	// Notes are what an operator should know.

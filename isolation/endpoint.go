@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"os/user"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/deepqueue"
 	"understudy/patterns"
 )
 
@@ -29,6 +31,12 @@ type endpoint struct {
 	// here and in every worker that was passed it. -1: closed.
 	socket int
 	inode  uint64 // of the path
+	// deep makes unix sockets with a long queue; nil: sockets are ordinary ones.
+	deep *deepqueue.Namespace
+	// backlog is how many connections may wait, and cut says that it is less
+	// than was asked for.
+	backlog int
+	cut     bool
 }
 
 // EndpointDir is where the sockets of listen: unix are, below the runtime
@@ -36,7 +44,7 @@ type endpoint struct {
 const EndpointDir = "e"
 
 // defaultBacklog is for manifests that were not loaded.
-const defaultBacklog = 4096
+const defaultBacklog = 65535
 
 // EndpointPath is where the unix endpoint of a process id is: a name of fixed
 // length, safe for whatever the key holds.
@@ -48,8 +56,8 @@ func EndpointPath(runtimeDir, processID string) string {
 
 // openEndpoint makes the listening socket. again is the address of an earlier
 // life of the binding, taken once more where that is possible.
-func openEndpoint(network, runtimeDir, processID, again string, spec patterns.Endpoint) (*endpoint, error) {
-	e := &endpoint{network: network, address: again, spec: spec, socket: -1}
+func openEndpoint(network, runtimeDir, processID, again string, spec patterns.Endpoint, deep *deepqueue.Namespace) (*endpoint, error) {
+	e := &endpoint{network: network, address: again, spec: spec, socket: -1, deep: deep}
 	if network == "unix" {
 		e.address = EndpointPath(runtimeDir, processID)
 	}
@@ -91,9 +99,9 @@ func (e *endpoint) bindUnix() error {
 	if err := os.Remove(e.address); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := e.unixSocket()
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return err
 	}
 	e.socket = fd
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: e.address}); err != nil {
@@ -113,6 +121,14 @@ func (e *endpoint) bindUnix() error {
 	}
 	e.inode, err = inodeOf(e.address)
 	return err
+}
+
+func (e *endpoint) unixSocket() (int, error) {
+	if e.deep != nil {
+		return e.deep.Socket()
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return fd, os.NewSyscallError("socket", err)
 }
 
 // modeOf is the permission bits of a unix socket: a daemon that serves a whole
@@ -220,7 +236,21 @@ func (e *endpoint) listen() error {
 	if err := unix.Listen(e.socket, backlog); err != nil {
 		return os.NewSyscallError("listen", err)
 	}
+	e.backlog = min(backlog, e.mostWaiting())
+	e.cut = e.backlog < backlog
 	return unix.SetNonblock(e.socket, true)
+}
+
+// mostWaiting is where the kernel cuts a backlog, without an error.
+func (e *endpoint) mostWaiting() int {
+	if e.network == "unix" && e.deep != nil {
+		return e.deep.Limit()
+	}
+	most, err := deepqueue.Somaxconn()
+	if err != nil {
+		return math.MaxInt // nobody can tell
+	}
+	return most
 }
 
 // listens reports whether the socket does: who has a copy can shut it down.

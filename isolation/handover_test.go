@@ -9,7 +9,7 @@ import (
 )
 
 func TestFreedPortsRestAndComeBackToTheirOwn(t *testing.T) {
-	e, err := openEndpoint("tcp", "", "ns:a:x", "", patternsEndpoint)
+	e, err := openEndpoint("tcp", "", "ns:a:x", "", patternsEndpoint, nil)
 	require.NoError(t, err)
 	address := e.address
 	var rest restingPorts
@@ -19,7 +19,7 @@ func TestFreedPortsRestAndComeBackToTheirOwn(t *testing.T) {
 	require.ErrorIs(t, err, unix.EADDRINUSE, "it is nobody else's")
 	require.Empty(t, rest.take("ns:b:x"))
 	require.Equal(t, address, rest.take("ns:a:x"))
-	again, err := openEndpoint("tcp", "", "ns:a:x", address, patternsEndpoint)
+	again, err := openEndpoint("tcp", "", "ns:a:x", address, patternsEndpoint, nil)
 	require.NoError(t, err)
 	require.Equal(t, address, again.address)
 	again.close()
@@ -49,7 +49,7 @@ func TestBrokenEndpointsAreSeen(t *testing.T) {
 		"the socket is shut down": func(e *endpoint) { _ = unix.Shutdown(e.socket, unix.SHUT_RDWR) },
 		"the path is gone":        func(e *endpoint) { _ = unix.Unlink(e.address) },
 	} {
-		e, err := openEndpoint("unix", makeDirs(t), "ns:a:x", "", patternsEndpoint)
+		e, err := openEndpoint("unix", makeDirs(t), "ns:a:x", "", patternsEndpoint, nil)
 		require.NoError(t, err)
 		require.True(t, e.reachable(), name)
 		harm(e)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/deepqueue"
 	"understudy/internal/event"
 	"understudy/patterns"
 	"understudy/pool"
@@ -31,6 +32,9 @@ type Config struct {
 	// MaxWaiting bounds the launches that wait for a worker; 0 is no limit.
 	MaxWaiting   int
 	DefaultLevel Level
+	// DeepQueues makes unix endpoints whose queue the machine's somaxconn does not
+	// cut; nil where that cannot be.
+	DeepQueues *deepqueue.Namespace
 	// Segments keeps the bindings' shared memory; nil where no pattern has any.
 	Segments Segments
 	// Epochs keeps epochs from falling over a restart; nil where nothing does.
@@ -327,6 +331,7 @@ func (m *Manager) snapshot(e *entry) Binding {
 	for k, v := range e.Config {
 		b.Config[k] = v
 	}
+	b.Backlog, b.BacklogCut = e.endpoint.backlog, e.endpoint.cut
 	b.Worker, b.Pid = "", 0
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		b.Worker, b.Pid = w.Name, w.Pid
@@ -440,7 +445,7 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 	if err := m.admit(manifest.Name, key); err != nil {
 		return nil, err
 	}
-	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint)
+	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint, m.cfg.DeepQueues)
 	if err != nil {
 		return nil, err
 	}
@@ -473,7 +478,7 @@ func (m *Manager) quarantined(e *entry) error {
 
 // reopen gives a binding whose launch failed its endpoint back.
 func (m *Manager) reopen(e *entry) error {
-	ep, err := openEndpoint(e.manifest.Listen, m.cfg.RuntimeDir, e.ProcessID, e.endpoint.address, e.manifest.Endpoint)
+	ep, err := openEndpoint(e.manifest.Listen, m.cfg.RuntimeDir, e.ProcessID, e.endpoint.address, e.manifest.Endpoint, m.cfg.DeepQueues)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (m *Manifest) fields() strictyaml.Fields {
 		"session_scope": strictyaml.OneOf(&m.SessionScope, ScopeSession, ScopeNamespaceSession),
 		"listen":        strictyaml.OneOf(&m.Listen, "unix", "tcp"),
 		"endpoint": strictyaml.Mapping(strictyaml.Fields{
-			"backlog": strictyaml.Int(&m.Endpoint.Backlog, 1, maxBacklog),
+			"backlog": strictyaml.Int(&m.Endpoint.Backlog, 1, MaxBacklog),
 			"mode":    strictyaml.Mode(&m.Endpoint.Mode),
 			"owner":   strictyaml.String(&m.Endpoint.Owner),
 			"group":   strictyaml.String(&m.Endpoint.Group),

@@ -38,7 +38,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	dir := filepath.Dir(file)
 	require.Equal(t, &patterns.Manifest{
 		Name: "echo", Dir: dir, File: file, Program: filepath.Join(dir, "run"),
-		Contract: "sdk", SessionScope: "session", Listen: "unix", Endpoint: patterns.Endpoint{Backlog: 4096},
+		Contract: "sdk", SessionScope: "session", Listen: "unix", Endpoint: patterns.Endpoint{Backlog: 65535},
 		OnFailure: "queue", QueueTimeout: 30 * time.Second, Heir: true, Adopt: leak.Report,
 		Environment: map[string]string{}, Config: map[string]string{},
 		Spares:       patterns.Spares{Min: 1, Max: 2},

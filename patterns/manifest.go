@@ -86,8 +86,8 @@ const (
 
 // Endpoint is what the listening socket of a binding is like.
 type Endpoint struct {
-	// Backlog is how many connections may wait to be accepted; the kernel allows
-	// no more than net.core.somaxconn.
+	// Backlog is how many connections may wait to be accepted. Where the kernel
+	// allows no more than net.core.somaxconn, it cuts this silently.
 	Backlog int
 	// Mode is the permission bits of a unix socket; 0, the default, is 0666 where
 	// the supervisor is root, and 0600 else. Owner and Group are whom it
@@ -136,6 +136,9 @@ func defaults() *Manifest {
 	}
 }
 
+// MaxBacklog is the most that endpoint.backlog may be.
+const MaxBacklog = 1 << 20
+
 // Bounds on what a manifest may ask for.
 const (
 	// maxUnset stands for a spares.max that was not given.
@@ -148,8 +151,7 @@ const (
 	maxProbe        = time.Hour
 	maxFailures     = 100
 	maxQueueTimeout = 24 * time.Hour
-	defaultBacklog  = 4096 // net.core.somaxconn since Linux 5.4
-	maxBacklog      = 1 << 20
+	defaultBacklog  = 65535
 	maxOOMScoreAdj  = 1000
 	maxCrashes      = 10_000
 	minCrashWindow  = 100 * time.Millisecond

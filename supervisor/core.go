@@ -22,11 +22,13 @@ type core struct {
 // Status says how the supervisor runs.
 func (c core) Status() *understudyv1.SupervisorStatus {
 	s := c.supervisor
+	bindings := c.List()
 	st := &understudyv1.SupervisorStatus{
 		Version:          version(),
 		Pid:              int32(os.Getpid()),
 		UptimeSeconds:    int64(time.Since(s.begun).Seconds()),
-		Bindings:         int32(len(c.List())),
+		Bindings:         int32(len(bindings)),
+		Warnings:         warnings(bindings),
 		ReconcileRepairs: s.repairs.Load(),
 	}
 	if t := c.EngineTrouble(); t.Rejected > 0 {
@@ -43,6 +45,14 @@ func (c core) Status() *understudyv1.SupervisorStatus {
 	return st
 }
 
+// warnings are what an operator should look at.
+func warnings(bindings []isolation.Binding) (out []string) {
+	if n, least := cutQueues(bindings); n > 0 {
+		out = append(out, fmt.Sprintf("%d endpoints let fewer connections wait than their manifests say, as few as %d: the kernel cuts queues to net.core.somaxconn; raise it, and launch them anew", n, least))
+	}
+	return out
+}
+
 // currentFeatures is what the takeover engine said of itself when it started,
 // and what the supervisor knows of the machine.
 func (s *Supervisor) currentFeatures() []sentinel.Feature {
@@ -50,7 +60,7 @@ func (s *Supervisor) currentFeatures() []sentinel.Feature {
 	if f := s.features.Load(); f != nil {
 		features = slices.Clone(*f)
 	}
-	return append(features, s.leakFeature(), s.groupsFeature(), memoryFeature(hypervisor.PageReporting()))
+	return append(features, s.leakFeature(), s.groupsFeature(), s.queuesFeature(), memoryFeature(hypervisor.PageReporting()))
 }
 
 // version is the module's, from the binary itself.

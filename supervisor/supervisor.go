@@ -21,6 +21,7 @@ import (
 
 	"understudy/internal/api"
 	"understudy/internal/cgroup"
+	"understudy/internal/deepqueue"
 	"understudy/internal/dirlock"
 	"understudy/internal/epochs"
 	"understudy/internal/event"
@@ -49,6 +50,8 @@ type Supervisor struct {
 	leaks       *leak.Finder // nil where it cannot look
 	groups      *cgroup.Tree // nil without control groups, and then whyNoGroups
 	whyNoGroups string
+	queues      *deepqueue.Namespace // nil without, and then whyNoQueues
+	whyNoQueues string
 
 	features atomic.Pointer[[]sentinel.Feature]
 	repairs  atomic.Uint64
@@ -113,6 +116,9 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if s.groups != nil {
 		defer func() { err = errors.Join(err, s.groups.Close()) }()
 	}
+	if s.openQueues(); s.queues != nil {
+		defer s.queues.Close()
+	}
 	if s.leaks = s.openLeaks(); s.leaks != nil {
 		defer s.leaks.Close()
 	}
@@ -141,6 +147,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	s.manager = isolation.NewManager(isolation.Config{
 		RuntimeDir:   s.cfg.RuntimeDir,
 		DefaultLevel: level,
+		DeepQueues:   s.queues,
 		MaxBindings:  s.cfg.Limits.Bindings, MaxPerNamespace: s.cfg.Limits.BindingsPerNamespace, MaxWaiting: s.cfg.Limits.WaitingLaunches,
 		Event:    s.events,
 		Segments: s.segments,

@@ -23,7 +23,7 @@ func sources() Sources {
 		Pools: func() []pool.Stats { return []pool.Stats{{Pattern: "echo", Standby: 2, Active: 3}} },
 		Bindings: func() []isolation.Binding {
 			return []isolation.Binding{{ProcessID: "ns:acme:echo", State: isolation.Active, Segments: 2, SegmentBytes: 4096,
-				OwnObjects: 1, OwnBytes: 512}, {State: isolation.Failed}}
+				OwnObjects: 1, OwnBytes: 512, BacklogCut: true}, {State: isolation.Failed}}
 		},
 		Segments: func() shmregistry.Totals { return shmregistry.Totals{Made: 7, Repaired: 8} },
 		Features: func() []sentinel.Feature {
@@ -89,6 +89,7 @@ func TestMetricsPage(t *testing.T) {
 		`understudy_binding_segment_bytes{process_id="ns:acme:echo"} 4096`,
 		`understudy_binding_own_shared_objects{process_id="ns:acme:echo"} 1`,
 		`understudy_binding_own_shared_bytes{process_id="ns:acme:echo"} 512`,
+		`understudy_endpoints_cut 1`,
 		`understudy_segments_made_total 7`,
 		`understudy_segment_trouble_total{what="repaired"} 8`,
 		`understudy_dropped_events_total{where="subscriber"} 5`,

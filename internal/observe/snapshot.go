@@ -14,6 +14,7 @@ type snapshot struct {
 	events   *prometheus.Desc
 	logLines *prometheus.Desc
 	features *prometheus.Desc
+	cut      *prometheus.Desc
 	// Shared memory: of each binding, of all, and what went wrong.
 	bindingSegments, bindingBytes *prometheus.Desc
 	ownObjects, ownBytes          *prometheus.Desc
@@ -32,6 +33,7 @@ func newSnapshot(sources Sources) *snapshot {
 		events:          desc("dropped_events_total", "Events that were lost, by slow subscribers or on the way from the takeover engine.", "where"),
 		logLines:        desc("dropped_log_lines_total", "Lines of workers' output that were not logged."),
 		features:        desc("feature_in_use", "1 where the best form of a kernel feature is in use, 0 where a fallback is.", "name", "in_use"),
+		cut:             desc("endpoints_cut", "Endpoints at which fewer connections may wait than their manifest says, as net.core.somaxconn cuts their queue."),
 		bindingSegments: desc("binding_segments", "Shared-memory segments of a binding.", "process_id"),
 		bindingBytes:    desc("binding_segment_bytes", "Bytes of data in the segments of a binding.", "process_id"),
 		ownObjects:      desc("binding_own_shared_objects", "Shared-memory objects that the active worker made itself.", "process_id"),
@@ -44,7 +46,7 @@ func newSnapshot(sources Sources) *snapshot {
 
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features, s.bindingSegments,
+	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features, s.cut, s.bindingSegments,
 		s.bindingBytes, s.ownObjects, s.ownBytes, s.segmentsMade, s.segmentTrouble, s.engineTrouble} {
 		out <- d
 	}
@@ -66,7 +68,11 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	}
 	// A state without bindings is a 0, not a gap.
 	count := make([]int, isolation.Gone)
+	cut := 0
 	for _, b := range s.sources.Bindings() {
+		if b.BacklogCut {
+			cut++
+		}
 		if b.State < isolation.Gone {
 			count[b.State]++
 		}
@@ -79,6 +85,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 			gauge(s.ownBytes, float64(b.OwnBytes), b.ProcessID)
 		}
 	}
+	gauge(s.cut, float64(cut))
 	for state, n := range count {
 		gauge(s.bindings, float64(n), isolation.State(state).String())
 	}

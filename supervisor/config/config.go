@@ -38,6 +38,9 @@ type Config struct {
 	Pace pace.Switches
 	// Cgroups: each worker gets a cgroup of its own where that is permitted.
 	Cgroups bool
+	// DeepQueues: as root, unix endpoints are made in a network namespace of their
+	// own, so that net.core.somaxconn does not cut their queues.
+	DeepQueues bool
 	// Segments bounds the shared memory of bindings; 0 takes the default.
 	Segments shmregistry.Limits
 	Sentinel Sentinel

@@ -71,6 +71,7 @@ launcher:
   limits: {bindings: 1, bindings_per_namespace: 2, workers: 3, watchers: 4, waiting_launches: 5}
   pace: {`+pace.Demote+`: false}
   cgroups: false
+  deep_queues: false
   segments: {per_segment: 1MiB, per_binding: 2MiB, total: 3MiB}
 `+others+`sentinel: {realtime: false, source: pidfd}
 `+others+`metrics: {port: -1}
@@ -121,7 +122,7 @@ func TestLoadNamesFileLineAndField(t *testing.T) {
 	long := "/" + strings.Repeat("x", config.MaxRuntimeDir)
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown root", "lancher: {}\n", ":1: lancher: unknown field; known are health, launcher, metrics, sentinel"},
-		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are api, cgroups, default_isolation, grpc_port, health, limits, metrics, pace, patterns_dir, process_manager, runtime_dir, segments, sentinel, state_dir"},
+		{"unknown field", "launcher:\n  port: 1\n", ":2: launcher.port: unknown field; known are api, cgroups, deep_queues, default_isolation, grpc_port, health, limits, metrics, pace, patterns_dir, process_manager, runtime_dir, segments, sentinel, state_dir"},
 		{"unknown field below", "launcher:\n  process_manager:\n    resync: 1s\n", ":3: launcher.process_manager.resync: unknown field; known are backoff_period, max_concurrent_starts, resync_interval, stop_timeout"},
 		{"wrong type", "launcher:\n  grpc_port: here\n", `:2: launcher.grpc_port: must be a whole number, not "here"`},
 		{"port quoted", "launcher:\n  grpc_port: \"80\"\n", `:2: launcher.grpc_port: must be a whole number, not "80"`},

@@ -32,6 +32,7 @@ func Default() Config {
 		Limits: Limits{Bindings: 10_000, BindingsPerNamespace: 2_000, Workers: 20_000, Watchers: 1024,
 			WaitingLaunches: 10_000},
 		Cgroups:     true,
+		DeepQueues:  true,
 		Sentinel:    Sentinel{Realtime: true, Source: "auto"},
 		MetricsPort: DefaultMetricsPort,
 		HealthPort:  DefaultHealthPort,

@@ -30,6 +30,7 @@ import (
 //	  limits: {bindings: 10000, bindings_per_namespace: 2000, workers: 20000, watchers: 1024, waiting_launches: 10000}
 //	  pace: {report_delay: true}         # docs/PACE.md has every switch
 //	  cgroups: true
+//	  deep_queues: true
 //	  segments: {per_segment: 1GiB, per_binding: 4GiB, total: 8GiB}
 //	  sentinel: {realtime: true, source: auto}
 //	  metrics: {port: 9982}
@@ -94,8 +95,9 @@ func (c *Config) launcherFields() strictyaml.Fields {
 			"watchers":               intField(&c.Limits.Watchers),
 			"waiting_launches":       intField(&c.Limits.WaitingLaunches),
 		}),
-		"pace":    paceField(&c.Pace),
-		"cgroups": strictyaml.Bool(&c.Cgroups),
+		"pace":        paceField(&c.Pace),
+		"cgroups":     strictyaml.Bool(&c.Cgroups),
+		"deep_queues": strictyaml.Bool(&c.DeepQueues),
 		"segments": strictyaml.Mapping(strictyaml.Fields{
 			"per_segment": strictyaml.Bytes(&c.Segments.Segment),
 			"per_binding": strictyaml.Bytes(&c.Segments.Binding),
