@@ -10,6 +10,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ import (
 
 	busyload "understudy/bench/internal/busy"
 	"understudy/bench/internal/daemon"
+	"understudy/bench/internal/report"
 	"understudy/bench/internal/role"
 	"understudy/bench/internal/scratch"
 	"understudy/bench/internal/standstill"
@@ -70,6 +72,7 @@ func main() {
 type options struct {
 	kills, lookahead, ballast, spares int
 	load, wav, out, picture           string
+	file                              string // of -report
 	again                             bool
 }
 
@@ -84,6 +87,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.BoolVar(&o.again, "again", true, "under load, repeat a take that had dropouts with the look-ahead that it needed")
 	f.StringVar(&o.wav, "wav", "", "file to play, 48 kHz stereo, again and again; by default a test signal is made")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
+	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	f.StringVar(&o.picture, "picture", "", "PNG file to draw a kill into; a short take without a standby is made for it")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -147,7 +151,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	realtime.MakeRoom()
 	// The host is the instrument: it collects its garbage between takes.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	return errors.Join(b.all(ctx, stdout), b.writeJSON())
+	var printed bytes.Buffer
+	err = errors.Join(b.all(ctx, io.MultiWriter(stdout, &printed)), b.writeJSON())
+	if b.file == "" || err != nil {
+		return err
+	}
+	return report.Section(b.file, report.Command("audio", args), report.Source(b.understudyd), func(section *bytes.Buffer) error {
+		_, err := fmt.Fprintf(section, "```\n%s```\n", printed.String())
+		return err
+	})
 }
 
 func (b *bench) all(ctx context.Context, stdout io.Writer) error {

@@ -57,6 +57,7 @@ type options struct {
 	rowLimit time.Duration
 	realtime bool
 	out      string
+	file     string // of -report
 }
 
 func (o *options) parse(args []string, stderr io.Writer) error {
@@ -71,6 +72,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
 	f.BoolVar(&o.realtime, "realtime", true, "give the sentinels real-time priority where it is permitted")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
+	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	quick := f.Bool("quick", false, "a few deaths of small processes, to see that it works")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -116,7 +118,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	}
 	defer b.stopWatchers()
 	measured := b.all(ctx, stderr)
-	return errors.Join(measured, b.write(stdout))
+	return errors.Join(measured, b.write(stdout, args))
 }
 
 // all measures every row of the plan. A row that fails is noted and does not
@@ -185,13 +187,19 @@ func (b *bench) underLoad(ctx context.Context, load string, f func() error) erro
 	return f()
 }
 
-func (b *bench) write(stdout io.Writer) error {
+func (b *bench) write(stdout io.Writer, args []string) error {
 	if err := b.report.WriteTable(stdout); err != nil {
 		return err
 	}
 	files, err := b.report.WriteFiles(b.out, "detect", "death", "load", "worker")
 	if err != nil {
 		return err
+	}
+	if b.file != "" {
+		if err := b.report.WriteSection(b.file, report.Command("detect", args)); err != nil {
+			return err
+		}
+		files = append(files, b.file)
 	}
 	fmt.Fprintln(stdout)
 	for _, f := range files {

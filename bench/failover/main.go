@@ -4,11 +4,12 @@
 //
 // A row of its table is a worker's size, a client, the machine's load, a way to
 // die and a source of the news; beside them stand the floor, the least that
-// this machine can do (package floor; two bare gRPC servers), and what a request
-// takes while nobody dies. It writes the table, JSON with the whole
-// distributions, and a picture, and a second table of the steps: when after the
-// kill the kernel saw the death, the route was published, and the client had
-// its answer.
+// this machine can do (package floor; two bare gRPC servers), and what the same
+// client takes while nobody dies, measured in turn with the deaths: the
+// difference is what the failover adds. With -against two builds are measured in
+// turn. It writes the table, JSON with the whole distributions, and a picture,
+// and a second table of the steps: when after the kill the kernel saw the death,
+// the route was published, and the client had its answer.
 //
 // Run it from the module's folder: it builds what it measures.
 package main
@@ -21,17 +22,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	busyload "understudy/bench/internal/busy"
-	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/floor"
 	"understudy/bench/internal/keepmemory"
-	"understudy/bench/internal/outage"
 	"understudy/bench/internal/progress"
 	"understudy/bench/internal/report"
 	"understudy/bench/internal/role"
@@ -60,15 +58,16 @@ type options struct {
 	clients, loads, sources []string
 	moments                 []string
 	n                       int
-	rowLimit                time.Duration
-	beside, keepMemory      bool
-	out                     string
+	rowLimit, spread        time.Duration
+	keepMemory              bool
+	out, file               string
 	understudyd, echo       string
+	against                 string
 }
 
 func (o *options) parse(args []string, stderr io.Writer) error {
 	*o = options{ballast: sizes{8, 64, 256, 1024, 4096}, core: sizes{512},
-		clients: []string{firstByte, fresh, channel, routed}, loads: loads, sources: []string{"auto"}, moments: moments[:1]}
+		clients: []string{firstByte, fresh, channel, routed}, loads: loads, sources: []string{"auto"}, moments: moments[1:], spread: spread}
 	f := flag.NewFlagSet("failover", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Var(&o.ballast, "ballast", "sizes of the killed worker in MiB of resident memory; what memory does not allow is left out")
@@ -79,9 +78,10 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.Var(list{&o.sources, sources}, "source", "sources of the news of a death: auto, kernel, connector, pidfd, or bare (the pidfd, and workers without an heir)")
 	f.IntVar(&o.n, "n", 200, "deaths in a row of the table")
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
-	f.BoolVar(&o.beside, "beside", false, "measure the client's floor also in turn with each row's deaths, under the same circumstances (twice as many deaths); the ratio is to that one then")
 	f.BoolVar(&o.keepMemory, "keep-memory", false, "stop page reporting meanwhile: on a virtual machine the kernel may give free memory back to the hypervisor, and memory in use can be unmapped with it (takes root)")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
+	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
+	f.StringVar(&o.against, "against", "", "compare with another build, its deaths in turn with this one's: the folder of a built tree, or UNDERSTUDYD,ECHO; the ratios are to it then, not to a floor")
 	f.StringVar(&o.understudyd, "understudyd", "", "the daemon's program; by default it is built")
 	f.StringVar(&o.echo, "echo", "", "the pattern's program; by default it is built")
 	quick := f.Bool("quick", false, "a few deaths of a small worker, to see that it works")
@@ -89,7 +89,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return err
 	}
 	if *quick {
-		o.n, o.ballast = 3, sizes{8}
+		o.n, o.ballast, o.spread = 2, sizes{8}, quickSpread
 		if len(o.core) > 0 {
 			o.core = sizes{16}
 		}
@@ -103,18 +103,18 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 // bench is one run.
 type bench struct {
 	options
-	dir       *scratch.Dir
-	progress  *progress.Line
-	report    *report.Report
-	steps     *report.Report
-	floors    map[string]*report.Row // by load and kind
-	baselines map[string]bool        // by client and load
-	features  map[string]string      // by source
-	daemons   int
+	dir      *scratch.Dir
+	progress *progress.Line
+	report   *report.Report
+	steps    *report.Report
+	builds   []build
+	floors   map[string]*report.Row // by load and kind
+	features map[string]string      // by source
+	daemons  int
 }
 
 func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error) {
-	b := &bench{floors: map[string]*report.Row{}, baselines: map[string]bool{}, features: map[string]string{}}
+	b := &bench{floors: map[string]*report.Row{}, features: map[string]string{}}
 	if err := b.parse(args, stderr); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, b.dir.Close()) }()
-	if err := b.build(ctx); err != nil {
+	if err := b.makeBuilds(ctx); err != nil {
 		return err
 	}
 	// The client is the instrument: it collects its garbage between deaths.
@@ -147,18 +147,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 		}
 	}
 	b.report.Note("failed: requests that failed, of a client that asks without a pause and does not retry by itself")
-	return errors.Join(measured, b.write(stdout))
-}
-
-func (b *bench) build(ctx context.Context) (err error) {
-	for program, pkg := range map[*string]string{&b.understudyd: daemon.Program, &b.echo: daemon.Echo} {
-		if *program == "" {
-			if *program, err = daemon.Build(ctx, b.dir.Join(), pkg); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return errors.Join(measured, b.write(stdout, args))
 }
 
 // all measures every row of the plan. A row that fails is noted and does not
@@ -212,70 +201,7 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 	return errors.Join(failed...)
 }
 
-// floorKinds are the floors of bare processes.
-var floorKinds = []floor.Kind{floor.Fresh, floor.Held, floor.Ended}
-
-// measureFloor adds n deaths to each floor of bare processes. Before every row
-// there are as many: they take a second, the machine has faster and slower
-// minutes, and so the floor is of the same as the rows.
-func (b *bench) measureFloor(ctx context.Context, load string) error {
-	for _, kind := range floorKinds {
-		if err := floor.Measure(ctx, kind, b.n, b.floors[load+string(kind)].Record); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// measureFloors begins the table with the floors.
-func (b *bench) measureFloors(ctx context.Context) error {
-	for _, load := range b.loads {
-		for _, kind := range floorKinds {
-			b.floors[load+string(kind)] = b.report.Row("floor", "", string(kind), load, string(sigkill), string(outage.Between), "")
-		}
-		for _, client := range []string{fresh, channel} {
-			b.progress.Part("floor of two gRPC servers, %s, %s", client, load)
-			row := b.report.Row("gRPC floor", "", client, load, string(sigkill), string(outage.Between), "")
-			row.Floor = b.floors[load+floorName(client)]
-			if err := b.underLoad(ctx, load, func() error { return b.measureServers(ctx, client, row) }); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (b *bench) measureServers(ctx context.Context, client string, row *report.Row) error {
-	s, err := startServers(ctx, b.dir.Join(), client)
-	if err != nil {
-		return err
-	}
-	for range b.n {
-		if err = s.prepare(ctx); err != nil {
-			break
-		}
-		var took time.Duration
-		if took, err = s.once(ctx); err != nil {
-			break
-		}
-		row.Record(took)
-	}
-	return errors.Join(err, s.close())
-}
-
-// underLoad runs f while every core is busy, if load says so.
-func (b *bench) underLoad(ctx context.Context, load string, f func() error) error {
-	if load == busy {
-		l, err := busyload.Start(ctx, runtime.NumCPU())
-		if err != nil {
-			return err
-		}
-		defer l.Stop()
-	}
-	return f()
-}
-
-func (b *bench) write(stdout io.Writer) error {
+func (b *bench) write(stdout io.Writer, args []string) error {
 	signal.Ignore(unix.SIGPIPE) // a reader that has left is an error, and what was changed is put back
 	defer signal.Reset(unix.SIGPIPE)
 	if err := b.report.WriteTable(stdout); err != nil {
@@ -293,8 +219,15 @@ func (b *bench) write(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	files = append(files, more...)
+	if b.file != "" {
+		if err := b.report.WriteSection(b.file, report.Command("failover", args)); err != nil {
+			return err
+		}
+		files = append(files, b.file)
+	}
 	fmt.Fprintln(stdout)
-	for _, f := range append(files, more...) {
+	for _, f := range files {
 		fmt.Fprintln(stdout, f)
 	}
 	return nil

@@ -1,28 +1,59 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/role"
 )
 
 func TestMain(m *testing.M) {
 	role.Play(roles)
-	goleak.VerifyTestMain(m)
+	var err error
+	if programsDir, err = os.MkdirTemp("", "failover-test-"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(programsDir)
+		os.Exit(code)
+	}))
+}
+
+var programsDir string
+
+// built are the two programs, built once for all tests.
+var built = sync.OnceValues(func() (programs [2]string, err error) {
+	for i, pkg := range []string{daemon.Program, daemon.Echo} {
+		if err == nil {
+			programs[i], err = daemon.Build(context.Background(), programsDir, pkg)
+		}
+	}
+	return programs, err
+})
+
+func programs(t *testing.T) (understudyd, echo string) {
+	t.Helper()
+	p, err := built()
+	require.NoError(t, err)
+	return p[0], p[1]
 }
 
 func measureInto(t *testing.T, args ...string) (out string, printed string) {
 	t.Helper()
 	out = t.TempDir()
+	understudyd, echo := programs(t)
+	args = append(args, "--understudyd", understudyd, "--echo", echo)
 	stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
 	require.NoError(t, err)
 	defer stdout.Close()
@@ -36,10 +67,12 @@ type results struct {
 	Rows []struct {
 		Labels map[string]string
 		N      int
-		P50    float64 `json:"p50_ms"`
-		Floor  float64 `json:"p50_floor_ratio"`
+		P50    float64  `json:"p50_ms"`
+		Floor  float64  `json:"p50_floor_ratio"`
+		Added  *float64 `json:"p50_added_ms"`
 	}
-	Notes []string
+	Source string
+	Notes  []string
 }
 
 // read returns what a run wrote into its folder.
@@ -74,15 +107,17 @@ func quick(t *testing.T, rows int, args ...string) {
 	out, printed := measureInto(t, args...)
 	results := read(t, out)
 	measured := 0
-	for _, r := range results.Rows {
+	for i, r := range results.Rows {
 		if r.Labels["what"] != "understudy" {
+			require.Nil(t, r.Added, "%v", r)
 			continue
 		}
 		measured++
-		require.Equal(t, 3, r.N, "%v", r)
+		require.Equal(t, 2, r.N, "%v", r)
 		require.Positive(t, r.P50, "%v", r)
 		require.Positive(t, r.Floor, "%v", r)
 		require.Contains(t, printed, r.Labels["death"])
+		beside(t, results, i)
 	}
 	if cores && strings.Contains(strings.Join(results.Notes, "\n"), "left out") {
 		rows /= 2 // no cores here; the note says why
@@ -93,31 +128,54 @@ func quick(t *testing.T, rows int, args ...string) {
 	}
 }
 
-// The floor in turn with the deaths has as many of its own, and the ratio is to
-// it.
-func TestFloorBesideTheDeaths(t *testing.T) {
-	out, _ := measureInto(t, "-n", "3", "--ballast", "8", "--core", "", "--load", "idle", "--client", "byte,channel,route", "--beside")
-	results := read(t, out)
-	checked := 0
-	for i, r := range results.Rows {
-		if r.Labels["what"] != "understudy" {
-			continue
-		}
-		floor := results.Rows[i-1]
-		want := map[string]string{"byte": "floor in turn with byte: fresh", "channel": "gRPC floor in turn with channel: channel",
-			"route": "gRPC floor in turn with route: channel"}
-		require.Equal(t, want[r.Labels["client"]], floor.Labels["what"]+": "+floor.Labels["client"])
-		require.Equal(t, r.Labels["size"], floor.Labels["size"])
-		require.Equal(t, 3, floor.N)
-		require.InEpsilon(t, r.P50/floor.P50, r.Floor, 0.02)
-		checked++
+// beside checks that row i has the same client beside it when nobody dies, as
+// often, and says the difference.
+func beside(t *testing.T, results results, i int) {
+	r, want := results.Rows[i], []string{"nobody dies", "nobody dies, connection cut"}
+	client := r.Labels["client"]
+	if client == "byte" || client == "fresh" {
+		want = want[:1]
 	}
-	require.Equal(t, 3, checked)
+	for k, what := range want {
+		quiet := results.Rows[i-len(want)+k]
+		require.Equal(t, what+": "+client, quiet.Labels["what"]+": "+quiet.Labels["client"])
+		require.Equal(t, r.N, quiet.N)
+	}
+	require.NotNil(t, r.Added)
+	require.InDelta(t, r.P50-results.Rows[i-1].P50, *r.Added, 0.001)
+}
+
+// Two builds are measured in turn, and compared with each other.
+func TestAgainst(t *testing.T) {
+	understudyd, echo := programs(t)
+	out, _ := measureInto(t, "-n", "2", "--ballast", "8", "--core", "", "--load", "idle", "--client", "channel", "--against", understudyd+","+echo)
+	results := read(t, out)
+	rows := map[string]int{}
+	for i, r := range results.Rows {
+		rows[r.Labels["what"]] = i
+		require.Equal(t, 2, r.N)
+	}
+	require.Len(t, rows, 6, "%v", rows)
+	this, other := results.Rows[rows["understudy"]], results.Rows[rows["understudy (against)"]]
+	require.InEpsilon(t, this.P50/other.P50, this.Floor, 0.02)
+	require.Zero(t, other.Floor)
+	require.NotZero(t, *other.Added)
+	require.Contains(t, results.Source, " against ")
+}
+
+func TestReport(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "BENCHMARKS.md")
+	args := []string{"-n", "1", "--ballast", "8", "--core", "", "--load", "idle", "--client", "byte", "--report", file}
+	measureInto(t, args...)
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Contains(t, string(b), "<!-- go run ./bench/failover -n 1 --ballast 8")
+	require.Regexp(t, `\| understudy \| 8 MB \| byte \| idle \| .* \| 1 \|`, string(b))
 }
 
 func TestSizesThatDoNotFitAreLeftOut(t *testing.T) {
 	_, printed := measureInto(t, "--ballast", "1000000", "--core", "", "--load", "idle", "--client", "fresh", "-n", "1")
-	require.Contains(t, printed, "1000000 MB, fresh, idle, SIGKILL during, auto: left out: needs 3000512 MB")
+	require.Contains(t, printed, "1000000 MB, fresh, idle, SIGKILL between, auto: left out: needs 3000512 MB")
 }
 
 func TestFlagsThatMakeNoSense(t *testing.T) {
@@ -130,6 +188,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 		{"--load half", "none of idle, busy"},
 		{"-n 0", "-n is not above 0"},
 		{"more", `["more"]`},
+		{"--understudyd x --echo x --against /nowhere", "run, or understudyd and echo with a comma between"},
 	} {
 		require.ErrorContains(t, run(t.Context(), strings.Fields(tt.args), null, null), tt.want)
 	}

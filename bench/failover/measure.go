@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,60 +28,30 @@ const (
 	// is ready: deaths of one size come in a rhythm, and the kernel has its own
 	// (its memory monitor, kdamond, takes a core for 2 to 3 ms every 0.5 s on the
 	// machine that the published figures come from).
-	spread = 512 * time.Millisecond
+	spread      = 512 * time.Millisecond
+	quickSpread = 20 * time.Millisecond
 )
 
-// measure fills one row of the table: one daemon, one binding, one client, n
-// deaths. It ends early, without an error, at the row's time limit.
+// measure fills one row of the table: n deaths, and before each of them the same
+// client when nobody dies. With two builds these come in turn, and each pair of
+// turns in the other order than the one before (A B, B A, A B, ...), so that a change
+// of the machine meets both. It ends early, without an error, at the row's time
+// limit.
 func (b *bench) measure(ctx context.Context, r row) (err error) {
-	b.daemons++
-	dir, err := b.dir.Make(strconv.Itoa(b.daemons))
-	if err != nil {
-		return err
-	}
-	cfg := daemon.Config{Program: b.understudyd, Dir: dir, Source: r.source, Pattern: daemon.Pattern{
-		Name: pattern, Program: b.echo, Config: map[string]string{"ballast_mb": strconv.Itoa(r.mb)},
-		Spares: 1, Heir: r.source != bare, StartTimeout: startTimeout}}
-	if r.source == bare {
-		cfg.Source = "pidfd"
-	}
-	d, err := daemon.Start(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Stop()) }()
-	id, address, err := d.Launch(ctx, namespace)
-	if err != nil {
-		return err
-	}
-	c, err := newClient(ctx, r.client, where{d.Address(), namespace, address})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := d.AwaitSpare(ctx); err != nil {
-		return err
-	}
-	if b.features[r.source] == "" {
-		if b.features[r.source], err = d.Features(ctx); err != nil {
-			return err
+	var targets []*target
+	for _, of := range b.builds {
+		t, failed := b.start(ctx, r, of)
+		if failed != nil {
+			return failed
 		}
+		defer func() { err = errors.Join(err, t.client.Close(), t.daemon.Stop()) }()
+		targets = append(targets, t)
 	}
-	if err := b.baseline(ctx, r, c, address); err != nil {
-		return fmt.Errorf("nobody dies: %w", err)
+	for _, t := range targets {
+		t.addRows()
 	}
-
-	f, err := b.newBeside(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	t := &target{bench: b, row: r, daemon: d, processID: id, address: address, client: c,
-		times: b.report.Row(r.labels("understudy")...),
-		death: b.steps.Row(r.labels("death")...), route: b.steps.Row(r.labels("route")...), answer: b.steps.Row(r.labels("answer")...)}
-	t.times.Floor = b.floors[r.load+floorName(r.client)]
-	if f != nil {
-		t.times.Floor = f.row
+	if len(targets) == 2 {
+		targets[0].compareWith(targets[1])
 	}
 	begun := time.Now()
 	for i := range b.n {
@@ -89,36 +60,91 @@ func (b *bench) measure(ctx context.Context, r row) (err error) {
 			b.progress.Add(b.work(r)*float64(b.n-i)/float64(b.n), "")
 			break
 		}
-		if err := f.prepare(ctx); err != nil {
-			return fmt.Errorf("floor %d: %w", i+1, err)
-		}
-		if err := t.once(ctx, t.measured); err != nil {
-			return fmt.Errorf("death %d: %w", i+1, err)
-		}
-		if f != nil {
-			if err := t.inTurn(ctx, f); err != nil {
-				return fmt.Errorf("floor %d: %w", i+1, err)
+		for _, t := range targets {
+			if err := t.quiet.once(ctx, t); err != nil {
+				return fmt.Errorf("nobody dies, %d: %w", i+1, err)
+			}
+			if err := t.once(ctx); err != nil {
+				return fmt.Errorf("death %d: %w", i+1, err)
 			}
 		}
+		slices.Reverse(targets)
 		b.progress.Add(b.work(r)/float64(b.n), "%d of %d", i+1, b.n)
 	}
 	return nil
+}
+
+// start runs a daemon of that build with one binding, its standby, and a client.
+func (b *bench) start(ctx context.Context, r row, of build) (t *target, err error) {
+	b.daemons++
+	dir, err := b.dir.Make(strconv.Itoa(b.daemons))
+	if err != nil {
+		return nil, err
+	}
+	cfg := daemon.Config{Program: of.understudyd, Dir: dir, Source: r.source, Pattern: daemon.Pattern{
+		Name: pattern, Program: of.echo, Config: map[string]string{"ballast_mb": strconv.Itoa(r.mb)},
+		Spares: 1, Heir: r.source != bare, StartTimeout: startTimeout}}
+	if r.source == bare {
+		cfg.Source = "pidfd"
+	}
+	t = &target{bench: b, row: r, build: of}
+	if t.daemon, err = daemon.Start(ctx, cfg); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.daemon.Stop())
+		}
+	}()
+	if t.processID, t.address, err = t.daemon.Launch(ctx, namespace); err != nil {
+		return nil, err
+	}
+	if err := t.daemon.AwaitSpare(ctx); err != nil {
+		return nil, err
+	}
+	if b.features[r.source] == "" {
+		if b.features[r.source], err = t.daemon.Features(ctx); err != nil {
+			return nil, err
+		}
+	}
+	t.client, err = newClient(ctx, r.client, where{t.daemon.Address(), namespace, t.address})
+	return t, err
+}
+
+// addRows adds what is measured of the target to the reports.
+func (t *target) addRows() {
+	t.quiet = t.newQuiet(t.row, t.build)
+	t.times = t.report.Row(t.row.labels(t.build.name("understudy"))...)
+	t.times.Base, t.times.Floor = t.quiet.base(), t.floors[t.row.load+floorName(t.row.client)]
+	t.death = t.steps.Row(t.row.labels(t.build.name("death"))...)
+	t.route = t.steps.Row(t.row.labels(t.build.name("route"))...)
+	t.answer = t.steps.Row(t.row.labels(t.build.name("answer"))...)
+}
+
+// compareWith has the ratios be to another build's rows.
+func (t *target) compareWith(other *target) {
+	t.times.Floor, t.quiet.request.Floor = other.times, other.quiet.request
+	if t.quiet.cut != nil {
+		t.quiet.cut.Floor = other.quiet.cut
+	}
 }
 
 // target is the binding whose workers are killed, one after the other.
 type target struct {
 	*bench
 	row                  row
+	build                build
 	daemon               *daemon.Daemon
 	processID, address   string
 	client               outage.Client
+	quiet                quiet
 	times                *report.Row
 	death, route, answer *report.Row // steps: from the kill until each
 }
 
-// once has the active worker die by kill, at no particular time, and waits until
+// once has the active worker die, at no particular time, and waits until
 // everything is as before.
-func (t *target) once(ctx context.Context, kill func(context.Context, *understudyv1.Route, *daemon.Funeral) error) error {
+func (t *target) once(ctx context.Context) error {
 	before, err := t.daemon.RouteAfter(ctx, t.processID, 0)
 	if err != nil {
 		return err
@@ -131,15 +157,10 @@ func (t *target) once(ctx context.Context, kill func(context.Context, *understud
 	if err := t.row.death.prepare(ctx, t.address); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(rand.N(spread)):
+	if err := t.rest(ctx); err != nil {
+		return err
 	}
-	// The client's garbage is collected now, and not while it waits for an
-	// answer.
-	runtime.GC()
-	if err := kill(ctx, before, f); err != nil {
+	if err := t.measured(ctx, before, f); err != nil {
 		return err
 	}
 	if err := f.Await(ctx); err != nil {
@@ -151,6 +172,18 @@ func (t *target) once(ctx context.Context, kill func(context.Context, *understud
 	if t.row.death == sigsegv {
 		return removeCore(t.daemon.PatternDir, t.row.mb)
 	}
+	return nil
+}
+
+// rest waits for a while. The client's garbage is collected at its end, and not
+// while it waits for an answer.
+func (b *bench) rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(rand.N(b.spread)):
+	}
+	runtime.GC()
 	return nil
 }
 
@@ -174,58 +207,5 @@ func (t *target) measured(ctx context.Context, before *understudyv1.Route, f *da
 	t.answer.Record(o.Gap())
 	t.death.Record(time.Duration(after.DeathMonotonicNs - o.Killed))
 	t.route.Record(time.Duration(after.PublishedMonotonicNs - o.Killed))
-	return nil
-}
-
-// inTurn measures the floor where the row's client would have been measured.
-// The worker dies after that, seen by nobody.
-func (t *target) inTurn(ctx context.Context, floor *beside) error {
-	return t.once(ctx, func(ctx context.Context, before *understudyv1.Route, f *daemon.Funeral) error {
-		if err := floor.once(ctx); err != nil {
-			return err
-		}
-		if err := f.Kill(t.row.death.signal()); err != nil {
-			return err
-		}
-		if _, err := t.daemon.RouteAfter(ctx, t.processID, before.Epoch); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeoutCause(ctx, longest, outage.ErrLong)
-		defer cancel()
-		_, first := t.client.Ask(ctx)
-		if first == nil {
-			return nil
-		}
-		// It found its connection dead, which happens once.
-		if _, err := t.client.Ask(ctx); err != nil {
-			return errors.Join(first, err)
-		}
-		return nil
-	})
-}
-
-// baseline records, once for each client and load, what its requests take while
-// nobody dies, and for a channel also what a new connection takes.
-func (b *bench) baseline(ctx context.Context, r row, c outage.Client, address string) error {
-	key := r.client + r.load
-	if b.baselines[key] {
-		return nil
-	}
-	b.baselines[key] = true
-	labels := r.labels("no death")
-	labels[1], labels[4], labels[5], labels[6] = "", "", "", ""
-	times := b.report.Row(labels...)
-	times.Floor = b.floors[r.load+floorName(r.client)]
-	for range b.n {
-		start := time.Now()
-		if _, err := c.Ask(ctx); err != nil {
-			times.Failed++
-			continue
-		}
-		times.Record(time.Since(start))
-	}
-	if r.client == channel {
-		return b.cuts(ctx, r, address)
-	}
 	return nil
 }

@@ -63,6 +63,7 @@ type options struct {
 	peers []string
 	n     int
 	out   string
+	file  string // of -report
 }
 
 func (o *options) parse(args []string, stderr io.Writer) error {
@@ -72,6 +73,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	names := f.String("peer", "", "peers to measure, by the first word of their names; all by default")
 	f.IntVar(&o.n, "n", 50, "deaths in a row of the table")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
+	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	quick := f.Bool("quick", false, "a few deaths of a small worker, to see that it works")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -144,6 +146,10 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	files, err := b.report.WriteFiles(b.out, "peers", "size", "client")
 	for _, f := range files {
 		fmt.Fprintln(stdout, f)
+	}
+	if b.file != "" && err == nil {
+		b.report.Source = report.Source(b.tools.understudyd)
+		err = b.report.WriteSection(b.file, report.Command("peers", args))
 	}
 	return errors.Join(measured, err)
 }

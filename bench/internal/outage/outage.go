@@ -102,6 +102,38 @@ func Measure(ctx context.Context, c Client, m Moment, limit time.Duration, kill 
 	return o, err
 }
 
+// Undisturbed measures what the client takes when nobody dies, where Measure with
+// Between would have its kill: after as many good answers and as long a pause.
+// cut, if there is one, ends the client's connection first. failed counts the
+// requests that failed before the good one.
+func Undisturbed(ctx context.Context, c Client, limit time.Duration, cut func() error) (took time.Duration, failed int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w in %v", ErrLong, limit))
+	defer cancel()
+	for range settled {
+		if _, err := c.Ask(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	runtime.LockOSThread() // as kill does
+	pause(rand.N(phase))
+	begun := now()
+	if cut != nil {
+		err = cut()
+	}
+	runtime.UnlockOSThread()
+	for err == nil {
+		_, err = c.Ask(ctx)
+		if end := now(); err == nil {
+			return time.Duration(end - begun), failed, nil
+		}
+		if ctx.Err() != nil {
+			return 0, failed, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		failed, err = failed+1, nil
+	}
+	return 0, failed, err
+}
+
 // kill ends one process, after a while. A thread of its own sleeps to the microsecond; a
 // goroutine's sleep is rounded up to a millisecond.
 func (o *Outage) kill(pid int, kill func(int) error) error {

@@ -117,6 +117,47 @@ func TestOutageIsTheTimeToTheNextProcess(t *testing.T) {
 	}
 }
 
+// As long as the cut is in force requests fail; the time is from its begin to the
+// next good answer of the same process.
+func TestUndisturbed(t *testing.T) {
+	s := newStage(t)
+	took, failed, err := outage.Undisturbed(t.Context(), s, 10*time.Second, nil)
+	require.NoError(t, err)
+	require.Zero(t, failed)
+	require.Less(t, took, 5*time.Second)
+
+	c := &cutClient{stage: s, fail: 3}
+	took, failed, err = outage.Undisturbed(t.Context(), c, 10*time.Second, func() error { c.cut = true; return nil })
+	require.NoError(t, err)
+	require.Equal(t, 3, failed)
+	require.GreaterOrEqual(t, took, 3*time.Millisecond)
+
+	wrong := errors.New("not today")
+	_, _, err = outage.Undisturbed(t.Context(), s, 10*time.Second, func() error { return wrong })
+	require.ErrorIs(t, err, wrong)
+	c.fail = 1 << 30
+	_, _, err = outage.Undisturbed(t.Context(), c, 20*time.Millisecond, func() error { c.cut = true; return nil })
+	require.ErrorIs(t, err, outage.ErrLong)
+}
+
+// cutClient fails so often after the cut, for a millisecond each time.
+type cutClient struct {
+	*stage
+	cut  bool
+	fail int
+}
+
+func (c *cutClient) Ask(ctx context.Context) (int, error) {
+	if !c.cut {
+		return c.stage.Ask(ctx)
+	}
+	time.Sleep(time.Millisecond)
+	if c.fail--; c.fail == 0 {
+		c.cut = false
+	}
+	return 0, errors.New("cut")
+}
+
 func TestOutageThatDoesNotEnd(t *testing.T) {
 	s := newStage(t)
 	_, err := outage.Measure(t.Context(), s, outage.During, time.Second, func(pid int) error { return unix.Kill(pid, unix.SIGKILL) })

@@ -5,7 +5,8 @@
 // A Report has named columns of labels, such as size, client and load; a Row is
 // one distribution under its labels. A row may name the row that is its floor,
 // the least that the same machine can do, measured in the same run: every
-// output then has the ratio to it.
+// output then has the ratio to it. It may also name a row as its base: what the
+// same takes without what is measured. Every output then has the difference.
 package report
 
 import (
@@ -31,6 +32,9 @@ type Report struct {
 	Title string
 	// Columns are the names of the labels that each row has.
 	Columns []string
+	// Source names the source of what is measured, Basis what Floor is; empty
+	// is this program's, and "floor".
+	Source, Basis string
 	// Notes are sentences below the table, such as why a row is missing.
 	Notes []string
 	rows  []*Row
@@ -51,6 +55,8 @@ type Row struct {
 	Failed int64
 	// Floor is the row that this one is compared with, or nil.
 	Floor *Row
+	// Base is the row that this one is more than, or nil.
+	Base *Row
 
 	times *hdrhistogram.Histogram
 }
@@ -101,6 +107,15 @@ func (r *Row) Ratio(p float64) (float64, bool) {
 		return 0, false
 	}
 	return float64(r.Quantile(p)) / float64(r.Floor.Quantile(p)), true
+}
+
+// Added returns by how much this row's quantile is above the base's; false if
+// there is nothing to compare.
+func (r *Row) Added(p float64) (time.Duration, bool) {
+	if r.Base == nil || r.N() == 0 || r.Base.N() == 0 {
+		return 0, false
+	}
+	return r.Quantile(p) - r.Base.Quantile(p), true
 }
 
 // name is the row's labels in the columns given, as one text.

@@ -70,7 +70,7 @@ func TestTable(t *testing.T) {
 	require.NoError(t, r.WriteTable(&b))
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	require.Len(t, lines, 7)
-	require.Equal(t, []string{"understudy", "8", "idle", "0.150", "0.285", "0.297", "0.300", "100", "2", "3.0x", "3.0x"}, strings.Fields(lines[3]))
+	require.Equal(t, []string{"understudy", "8", "idle", "0.150", "0.285", "0.297", "0.300", "100", "2", "3.00x", "3.00x"}, strings.Fields(lines[3]))
 	require.Equal(t, []string{"nothing", "64", "idle", "-", "-", "-", "-", "0", "0", "-", "-"}, strings.Fields(lines[5]))
 	require.Equal(t, "4096 MB: too little memory", lines[6])
 
@@ -133,4 +133,36 @@ func TestFiles(t *testing.T) {
 
 func TestRowWithTheWrongLabelsIsAMistake(t *testing.T) {
 	require.Panics(t, func() { New("t", "a", "b").Row("one") })
+}
+
+// A section is replaced where its command stands, and the rest of the document
+// stays. Columns that say the same in every row are left out.
+func TestSection(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "B.md")
+	command := Command("failover", []string{"-n", "3", "-out", "x", "-report=y", "-load", "idle"})
+	require.Equal(t, "go run ./bench/failover -n 3 -load idle", command)
+	require.NoError(t, os.WriteFile(file, []byte("# Title\n\n<!-- "+command+" -->\nold\n<!-- end -->\n\nmore\n"), 0o644))
+	r := sample()
+	r.Source = "abc1234"
+	r.Rows()[2].Base = r.Rows()[1]
+	r.Note("why")
+	for range 2 {
+		require.NoError(t, r.WriteSection(file, command))
+	}
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	text := string(b)
+	require.Contains(t, text, "| understudy | 8 | busy | 0.150/0.285 | 0.150/0.285 | +0.00/+0.00 | 100 |")
+	require.Contains(t, text, "\nCommit abc1234, ")
+	require.Contains(t, text, "\n* why\n<!-- end -->\n\nmore\n")
+	require.NotContains(t, text, "old")
+	require.Equal(t, 1, strings.Count(text, "<!-- go run"))
+
+	require.NoError(t, r.WriteSection(file, "go run ./bench/other"))
+	b, err = os.ReadFile(file)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(b), strings.TrimRight(text, "\n")+"\n\n<!-- go run ./bench/other -->\n"))
+
+	require.NoError(t, os.WriteFile(file, []byte("<!-- go run ./bench/other -->\nno end\n"), 0o644))
+	require.ErrorContains(t, r.WriteSection(file, "go run ./bench/other"), "no line")
 }

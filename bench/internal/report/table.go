@@ -3,30 +3,21 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// WriteTable writes the rows as a table, times in milliseconds. The last two
-// columns are the ratios of p50 and p95 to the row's floor.
+// WriteTable writes the rows as a table, times in milliseconds: the quantiles,
+// what p50 and p95 are more than the row's base, and their ratios to its floor.
 func (r *Report) WriteTable(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "%s (ms)\n", r.Title); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, c := range r.Columns {
-		fmt.Fprintf(t, "%s\t", c)
-	}
-	fmt.Fprintln(t, "p50\tp95\tp99\tmax\tn\tfailed\tp50/floor\tp95/floor\t")
-	for _, row := range r.rows {
-		for _, l := range row.Labels {
-			fmt.Fprintf(t, "%s\t", l)
-		}
-		for _, p := range []float64{50, 95, 99} {
-			fmt.Fprintf(t, "%s\t", row.cell(row.Quantile(p)))
-		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t\n", row.cell(row.Max()), row.N(), row.Failed, row.ratioCell(50), row.ratioCell(95))
+	for _, cells := range r.cells() {
+		fmt.Fprintf(t, "%s\t\n", strings.Join(cells, "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -40,22 +31,44 @@ func (r *Report) WriteTable(w io.Writer) error {
 }
 
 // WriteMarkdown writes the same table for a document.
-func (r *Report) WriteMarkdown(w io.Writer) error {
-	head := append(append([]string(nil), r.Columns...), "p50", "p95", "p99", "max", "n", "failed", "p50/floor", "p95/floor")
-	if _, err := fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head))); err != nil {
-		return err
-	}
-	for _, row := range r.rows {
-		cells := append([]string(nil), row.Labels...)
-		for _, p := range []float64{50, 95, 99} {
-			cells = append(cells, row.cell(row.Quantile(p)))
-		}
-		cells = append(cells, row.cell(row.Max()), fmt.Sprint(row.N()), fmt.Sprint(row.Failed), row.ratioCell(50), row.ratioCell(95))
+func (r *Report) WriteMarkdown(w io.Writer) error { return writeMarkdown(w, r.cells()) }
+
+// writeMarkdown writes cells, the first of which are the head.
+func writeMarkdown(w io.Writer, table [][]string) error {
+	for i, cells := range table {
 		if _, err := fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")); err != nil {
 			return err
 		}
+		if i == 0 {
+			if _, err := fmt.Fprintf(w, "|%s\n", strings.Repeat("---|", len(cells))); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// cells are the table's, its head first.
+func (r *Report) cells() [][]string {
+	basis := r.Basis
+	if basis == "" {
+		basis = "floor"
+	}
+	added := slices.ContainsFunc(r.rows, func(row *Row) bool { return row.Base != nil })
+	head := append(slices.Clone(r.Columns), "p50", "p95", "p99", "max", "n", "failed")
+	if added {
+		head = append(head, "p50 added", "p95 added")
+	}
+	table := [][]string{append(head, "p50/"+basis, "p95/"+basis)}
+	for _, row := range r.rows {
+		cells := append(slices.Clone(row.Labels), row.cell(row.Quantile(50)), row.cell(row.Quantile(95)), row.cell(row.Quantile(99)),
+			row.cell(row.Max()), fmt.Sprint(row.N()), fmt.Sprint(row.Failed))
+		if added {
+			cells = append(cells, row.addedCell(50), row.addedCell(95))
+		}
+		table = append(table, append(cells, row.ratioCell(50), row.ratioCell(95)))
+	}
+	return table
 }
 
 func (r *Row) cell(d time.Duration) string {
@@ -65,12 +78,20 @@ func (r *Row) cell(d time.Duration) string {
 	return milliseconds(d)
 }
 
+func (r *Row) addedCell(p float64) string {
+	added, ok := r.Added(p)
+	if !ok {
+		return "-"
+	}
+	return fmt.Sprintf("%+.2f", inMS(added))
+}
+
 func (r *Row) ratioCell(p float64) string {
 	ratio, ok := r.Ratio(p)
 	if !ok {
 		return "-"
 	}
-	return fmt.Sprintf("%.1fx", ratio)
+	return fmt.Sprintf("%.2fx", ratio)
 }
 
 // milliseconds keeps three figures, and microseconds where there are few.
