@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/deepqueue"
+	"understudy/internal/fault"
 	"understudy/patterns"
 )
 
@@ -96,15 +97,18 @@ func (e *endpoint) bind() (err error) {
 func (e *endpoint) bindUnix() error {
 	// What lies there is ours, or left from a supervisor that is gone: the lock
 	// on the runtime directory says that no other one is running.
-	if err := os.Remove(e.address); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := fault.Do(fault.EndpointUnlink, func() error { return os.Remove(e.address) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if err := fault.Error(fault.EndpointSocket); err != nil {
+		return os.NewSyscallError("socket", err)
 	}
 	fd, err := e.unixSocket()
 	if err != nil {
 		return err
 	}
 	e.socket = fd
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: e.address}); err != nil {
+	if err := fault.Do(fault.EndpointBind, func() error { return unix.Bind(fd, &unix.SockaddrUnix{Name: e.address}) }); err != nil {
 		return os.NewSyscallError("bind", err)
 	}
 	uid, gid, err := ownerOf(e.spec)
@@ -233,7 +237,7 @@ func (e *endpoint) listen() error {
 	if backlog <= 0 {
 		backlog = defaultBacklog
 	}
-	if err := unix.Listen(e.socket, backlog); err != nil {
+	if err := fault.Do(fault.EndpointListen, func() error { return unix.Listen(e.socket, backlog) }); err != nil {
 		return os.NewSyscallError("listen", err)
 	}
 	e.backlog = min(backlog, e.mostWaiting())

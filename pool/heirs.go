@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fault"
 	"understudy/sentinel"
 	"understudy/worker/heir"
 )
@@ -96,6 +97,9 @@ func (h *heirs) hasten(pid int) {
 
 // openChild returns a handle on a process that must be our child.
 func openChild(pid int) (*os.File, error) {
+	if err := fault.Error(fault.HeirPidfd); err != nil {
+		return nil, fmt.Errorf("pidfd of heir %d: %w", pid, err)
+	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, fmt.Errorf("pidfd of heir %d: %w", pid, err)

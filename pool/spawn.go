@@ -14,6 +14,7 @@ import (
 
 	"understudy/internal/cgroup"
 	"understudy/internal/control"
+	"understudy/internal/fault"
 	"understudy/internal/pace"
 	"understudy/patterns"
 )
@@ -102,6 +103,9 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 	theirs = append(theirs, child)
 	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd()}
 	if m.Heir {
+		if err := fault.Error(fault.SpawnDoom); err != nil {
+			return p, fmt.Errorf("doom socket: %w", err)
+		}
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return p, fmt.Errorf("doom socket: %w", err)
@@ -130,6 +134,9 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 		}
 		defer dir.Close()
 		sys.UseCgroupFD, sys.CgroupFD = true, int(dir.Fd())
+	}
+	if err := fault.Error(fault.SpawnFork); err != nil {
+		return p, fmt.Errorf("%s: %w", m.Program, err)
 	}
 	pid, err := syscall.ForkExec(m.Program, append([]string{m.Program}, m.Args...), &syscall.ProcAttr{
 		Dir:   m.Dir,

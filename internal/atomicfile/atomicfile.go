@@ -20,13 +20,13 @@ func Replace(path string, data []byte, l Labels) error {
 	beside := path + ".new"
 	err := write(beside, data, l)
 	if err == nil {
-		err = failing(l.Rename, func() error { return os.Rename(beside, path) })
+		err = fault.Do(l.Rename, func() error { return os.Rename(beside, path) })
 	}
 	if err != nil {
 		_ = os.Remove(beside)
 		return err
 	}
-	return failing(l.DirSync, func() error { return syncDir(filepath.Dir(path)) })
+	return fault.Do(l.DirSync, func() error { return syncDir(filepath.Dir(path)) })
 }
 
 func write(path string, data []byte, l Labels) error {
@@ -34,21 +34,14 @@ func write(path string, data []byte, l Labels) error {
 	if err != nil {
 		return err
 	}
-	err = failing(l.Write, func() error { _, err := f.Write(data); return err })
+	err = fault.Do(l.Write, func() error { _, err := f.Write(data); return err })
 	if err == nil {
-		err = failing(l.Sync, f.Sync)
+		err = fault.Do(l.Sync, f.Sync)
 	}
 	if e := f.Close(); err == nil {
 		err = e
 	}
 	return err
-}
-
-func failing(l fault.Label, f func() error) error {
-	if err := fault.Error(l); err != nil {
-		return err
-	}
-	return f()
 }
 
 func syncDir(dir string) error {

@@ -54,6 +54,14 @@ const (
 	SegmentsMemfd   Label = "segments.memfd_create"
 	SegmentsNamed   Label = "segments.open"
 
+	SpawnFork      Label = "pool.spawn.fork"
+	SpawnDoom      Label = "pool.spawn.socketpair"
+	HeirPidfd      Label = "pool.heir.pidfd_open"
+	EndpointBind   Label = "isolation.endpoint.bind"
+	EndpointListen Label = "isolation.endpoint.listen"
+	EndpointSocket Label = "isolation.endpoint.socket"
+	EndpointUnlink Label = "isolation.endpoint.unlink"
+
 	// An event of the engine that gets lost on its way.
 	LostHello     Label = lost + "hello"
 	LostNotice    Label = lost + "notice"
@@ -108,6 +116,13 @@ var labels = []struct {
 	{SegmentsDirSync, unix.EIO},
 	{SegmentsMemfd, unix.ENFILE},
 	{SegmentsNamed, unix.ENOSPC},
+	{SpawnFork, unix.EAGAIN},
+	{SpawnDoom, unix.EMFILE},
+	{HeirPidfd, unix.EMFILE},
+	{EndpointBind, unix.EADDRINUSE},
+	{EndpointListen, unix.EADDRINUSE},
+	{EndpointSocket, unix.EMFILE},
+	{EndpointUnlink, unix.EPERM},
 	{LostHello, unix.ENOBUFS},
 	{LostNotice, unix.ENOBUFS},
 	{LostActivated, unix.ENOBUFS},
@@ -129,6 +144,14 @@ func All() []Label {
 		all[i] = labels[i].label
 	}
 	return all
+}
+
+// Do calls f, unless the label says that it shall fail.
+func Do(l Label, f func() error) error {
+	if err := Error(l); err != nil {
+		return err
+	}
+	return f()
 }
 
 // Error is At as an error, nil where nothing fails.
