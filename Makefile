@@ -18,7 +18,7 @@ VM_PROGRAM  ?= ./bench/detect -size 0,64,256 -load idle -n 50 -row-limit 15s
 VM_ACCEL    ?= kvm
 VM_FLAGS    ?=
 
-.PHONY: build programs demo test test-vm lint tidy fuzz bench proto clean
+.PHONY: build programs demo test test-vm findings lint tidy fuzz bench proto clean
 
 build: programs
 	$(BUILD) -o bin/ ./cmd/understudyd ./cmd/understudy
@@ -36,6 +36,10 @@ test:
 
 test-vm:
 	$(GO) run ./bench/vm -accel $(VM_ACCEL) -program '$(VM_PROGRAM)' $(VM_FLAGS) $(VM_PACKAGES)
+
+# What other programs do; needs the network (findings/README.md).
+findings:
+	@for f in findings/*.sh; do echo "== $$f"; $$f || exit; done
 
 # tools/ is not checked by `go mod tidy`: it resolves what the tools' own tests
 # import to the newest versions of the day.
