@@ -40,6 +40,9 @@ var (
 	ErrNoActiveWorker = errors.New("no active worker")
 	// ErrQuarantined: the binding spent its crash budget and must wait.
 	ErrQuarantined = errors.New("crash budget is spent")
+	// ErrCrashLoop: its workers die too soon after their activation, one after the
+	// other, and it must wait.
+	ErrCrashLoop = errors.New("crash loop")
 	// ErrTerminated: the binding was ended while the caller waited for it.
 	ErrTerminated = errors.New("terminated while starting")
 	// ErrExhausted: a limit of the supervisor's is reached.

@@ -110,6 +110,10 @@ func (m *Manager) do(e *entry, o output) {
 		m.failing(e)
 	case outHold:
 		m.hold(e)
+	case outProve:
+		m.prove(e, o.worker)
+	case outLoop:
+		m.looping(e)
 	case outShut:
 		m.shut(e)
 	case outOpen:
@@ -175,7 +179,11 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		return
 	}
 	guard := m.keeper.Worker(o.worker)
-	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch,
+	reserve := 0
+	if e.phase.reserves() && e.manifest.Spares.Min > 0 {
+		reserve = 1
+	}
+	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch, Reserve: reserve,
 		GuardDead: o.worker != 0 && (guard == nil || guard.Reaped()),
 		Pool:      m.keeper.PoolOf(e.pool()), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
 }
@@ -225,25 +233,6 @@ func (m *Manager) resolve(e *entry, err error) {
 
 // errNoEpochs: epochs were used faster than the disk keeps them.
 var errNoEpochs = errors.New("no epoch is reserved yet; the disk is slow")
-
-// retryPause is how long a binding that has lost its worker waits where its plan
-// could not be made.
-const retryPause = time.Second
-
-// hold tries a binding again when its time has come.
-func (m *Manager) hold(e *entry) {
-	m.timer(max(retryPause, time.Until(e.until)), func(*time.Timer) {
-		if m.bindings[e.ProcessID] != e || !e.phase.held {
-			return
-		}
-		if time.Now().Before(e.until) {
-			m.hold(e)
-			return
-		}
-		e.deaths = nil
-		m.apply(e, input{kind: inRetry})
-	})
-}
 
 // failing tells that a binding could not recover for now. Its clients wait on,
 // or are refused.

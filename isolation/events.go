@@ -57,7 +57,7 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	}
 	clear(e.early)
 	if w == nil { // activated and dead before we heard of it
-		m.apply(e, input{kind: inExited, worker: ev.Worker})
+		m.dead(e, inExited, ev.Worker)
 	}
 }
 
@@ -90,46 +90,6 @@ func causeOf(ev takeover.Event) string {
 		return unix.SignalName(unix.Signal(ev.Signal))
 	}
 	return "exit"
-}
-
-// died counts a death of the active worker.
-func (m *Manager) died(e *entry, ev takeover.Event) {
-	e.Errors++
-	e.LastError = "worker died: " + causeOf(ev)
-	e.death = ev.At
-	if e.death == 0 {
-		e.death = ev.Seen
-	}
-	if e.manifest.CrashBudget.Max > 0 {
-		e.deaths = append(e.deaths, time.Now())
-	}
-}
-
-// spent reports whether the binding may not fail over once more for now. It
-// forgets the deaths that are too old to count.
-func (m *Manager) spent(e *entry) bool {
-	budget := e.manifest.CrashBudget
-	now := time.Now()
-	for len(e.deaths) > 0 && now.Sub(e.deaths[0]) > budget.Window {
-		e.deaths = e.deaths[1:]
-	}
-	return budget.Max > 0 && len(e.deaths) >= budget.Max
-}
-
-// dead tells a binding of its worker's death, whoever saw it first: the engine
-// or the reaper. Only a binding without a plan decides anything by it: its
-// crash budget is spent, or was when the plan would have been made.
-func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
-	if w == e.phase.worker && !e.phase.armed && e.phase.state != Draining {
-		if m.spent(e) {
-			budget := e.manifest.CrashBudget
-			e.until = time.Now().Add(budget.Window)
-			e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths)+1, budget.Window)
-		} else { // its guard is dead, so the plan fires at once
-			m.apply(e, input{kind: inArmable, worker: w, epoch: e.phase.next()})
-		}
-	}
-	m.apply(e, input{kind: kind, worker: w})
 }
 
 // mayServe reports whether a worker can have been activated for a binding at an

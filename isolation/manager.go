@@ -101,14 +101,15 @@ type entry struct {
 	launched []chan<- error
 	released []chan<- struct{}
 	deaths   []time.Time
-	until    time.Time   // quarantine
-	failure  error       // why the last launch or recovery failed
-	failed   time.Time   // since when it is
-	waiting  time.Time   // since when it waits for a worker
-	death    int64       // kernel's time of the last death
-	arming   bool        // armLater has promised it
-	queued   *time.Timer // when its clients have waited long enough
-	repeats  repeats     // of its plan
+	judged   takeover.WorkerID // the last one whose life was counted
+	until    time.Time         // quarantine, or the pause of a crash loop
+	failure  error             // why the last launch or recovery failed
+	failed   time.Time         // since when it is
+	waiting  time.Time         // since when it waits for a worker
+	death    int64             // kernel's time of the last death
+	arming   bool              // armLater has promised it
+	queued   *time.Timer       // when its clients have waited long enough
+	repeats  repeats           // of its plan
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
 }
@@ -170,7 +171,7 @@ func (m *Manager) Watch(pattern string) *Watcher { return m.routes.watch(pattern
 
 // Acquire binds a key to an active worker and waits until it accepts; a bound
 // key gives the same binding. Errors: *FieldError, ErrUnknownPattern,
-// *pool.StartError, ErrQuarantined, ErrTerminated, ErrClosed, ctx's.
+// *pool.StartError, ErrQuarantined, ErrCrashLoop, ErrTerminated, ErrClosed, ctx's.
 func (m *Manager) Acquire(ctx context.Context, r AcquireRequest) (Binding, error) {
 	if r.Pattern == "" {
 		return Binding{}, &FieldError{Field: "pattern_name", Reason: "must not be empty"}
@@ -465,15 +466,6 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 	m.bindings[id], m.byID[e.id] = e, e
 	m.perNamespace[key.Namespace]++
 	return e, nil
-}
-
-// quarantined returns an error for a binding that crashes too often.
-func (m *Manager) quarantined(e *entry) error {
-	if wait := time.Until(e.until); wait > 0 {
-		return fmt.Errorf("%s: %w: %d crashes within %v; again in %v", e.ProcessID, ErrQuarantined,
-			e.manifest.CrashBudget.Max, e.manifest.CrashBudget.Window, wait.Round(time.Millisecond))
-	}
-	return nil
 }
 
 // reopen gives a binding whose launch failed its endpoint back.

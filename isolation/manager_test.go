@@ -68,6 +68,9 @@ func warm(_ context.Context, config map[string]string) error {
 }
 
 func serve(ctx context.Context, a *worker.Assignment) error {
+	if _, err := os.Stat(a.Config["poison"]); err == nil {
+		os.Exit(1)
+	}
 	if a.Config["silent"] != "" {
 		select {}
 	}

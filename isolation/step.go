@@ -1,143 +1,6 @@
 package isolation
 
-import (
-	"slices"
-
-	"understudy/takeover"
-)
-
-// phase is the part of a binding that decisions look at. Nothing in it is a
-// clock, a descriptor or a process.
-type phase struct {
-	state State
-	// worker is the active one, 0 without; serving once it said so.
-	worker  takeover.WorkerID
-	serving bool
-	epoch   uint64
-	// burnt is the newest epoch that an engine may have used without our
-	// knowledge: it is never armed again.
-	burnt uint64
-	// armed: the engine holds a plan for the next epoch.
-	armed bool
-	// waiting: the plan fired and no standby was at hand.
-	waiting bool
-	// everServed: a worker has served since the binding was made, or since its
-	// launch failed. Such a binding heals by itself.
-	everServed bool
-	// held: it has no worker and no plan, until a time that the manager keeps.
-	held bool
-	// shut: clients are refused at the address, and the engine has no plan. The
-	// next standby opens it again.
-	shut bool
-	// rearmed: the deadline passed without the engine's word on the plan, and
-	// it was armed once more.
-	rearmed bool
-	// disarming: the engine has not confirmed yet that it forgot the binding;
-	// until then a worker may still be activated for it.
-	disarming bool
-	// force: the release that is under way must not be gentle.
-	force bool
-}
-
-// next is the epoch of the next plan.
-func (p phase) next() uint64 { return max(p.epoch, p.burnt) + 1 }
-
-// wants reports whether the binding waits for a worker to be started.
-func (p phase) wants() bool { return p.waiting || p.shut && !p.held }
-
-// inputKind is what happened to a binding.
-type inputKind uint8
-
-const (
-	// inLaunch: somebody wants it bound.
-	inLaunch inputKind = iota
-	// inActivated: the engine sent worker the activation with epoch.
-	inActivated
-	// inServing: worker says that it accepts at epoch.
-	inServing
-	// inWaiting: the plan fired, and no standby was at hand.
-	inWaiting
-	// inDoomed: the engine saw that worker is dying.
-	inDoomed
-	// inExited: worker was reaped.
-	inExited
-	// inStartFailed: a worker that was to serve waiting bindings did not start.
-	inStartFailed
-	// inFailing: it has waited for a worker for long, and starts fail.
-	inFailing
-	// inRefuse: its clients have waited long enough.
-	inRefuse
-	// inStandby: a standby is there for a binding that is shut.
-	inStandby
-	// inRetry: the time of one that was held is over.
-	inRetry
-	// inRenew: the plan of that epoch is another now: its endpoint was made again.
-	inRenew
-	// inDeadline: a worker that was activated does not serve, or the engine does
-	// not say what became of a plan. Waiting for a standby has no deadline.
-	inDeadline
-	// inRelease: it is to end.
-	inRelease
-	// inDisarmed: the engine has forgotten it.
-	inDisarmed
-	// inUnarmed: the plan that was to be armed could not be made.
-	inUnarmed
-	// inArmable: it is worth another try, for worker and epoch.
-	inArmable
-	// inEngineLost: a new engine knows nothing of it yet.
-	inEngineLost
-)
-
-type input struct {
-	kind   inputKind
-	worker takeover.WorkerID
-	epoch  uint64
-	// spent: with inActivated, the crash budget is used up: no further plan.
-	spent bool
-	// handover: with inActivated, the former worker is well.
-	handover bool
-	force    bool
-}
-
-// outputKind is what is to be done.
-type outputKind uint8
-
-const (
-	// outArm: give the engine the plan for epoch, guarded by worker. late: the
-	// worker has just taken over and needs the processor more than its successor.
-	outArm outputKind = iota
-	outDisarm
-	// outPublish: tell watchers the new state.
-	outPublish
-	// outDeadline: start the time for becoming active; outRelax: stop it.
-	outDeadline
-	outRelax
-	// outFail: end worker, which was activated and does not serve.
-	outFail
-	// outDrain: end worker gently, or at once if forced.
-	outDrain
-	// outReady: those who launched may go on.
-	outReady
-	// outBroken: those who launched get the error; the endpoint closes.
-	outBroken
-	// outFailing: it could not recover for now. outHold: nor is it tried before
-	// some time has passed.
-	outFailing
-	outHold
-	// outShut: withdraw the plan and refuse clients. outOpen: let them in again.
-	outShut
-	outOpen
-	// outGone: nothing is left; the endpoint closes.
-	outGone
-)
-
-type output struct {
-	kind   outputKind
-	worker takeover.WorkerID
-	epoch  uint64
-	reason Reason
-	late   bool
-}
+import "slices"
 
 // step is the whole life of a binding: what was, what happened, what follows.
 // It never has two active workers, and its epoch never falls.
@@ -177,7 +40,11 @@ func step(p phase, in input) (phase, []output) {
 		if in.worker != p.worker || p.armed || p.state == Draining || p.state == Failed {
 			return p, nil
 		}
-		return without(p)
+		return bereft(p, in)
+	case inLived:
+		return lived(p, in.short), nil
+	case inProved:
+		return proved(p, in)
 	case inExited:
 		if in.worker != p.worker || p.state == Failed {
 			return p, nil
@@ -185,7 +52,7 @@ func step(p phase, in input) (phase, []output) {
 		p.worker, p.serving = 0, false
 		switch {
 		case p.state != Draining && !p.armed:
-			return without(p)
+			return bereft(p, in)
 		case p.state == Draining && !p.disarming:
 			return gone(p)
 		case p.state != Draining: // the engine's word on the plan can be lost
@@ -211,7 +78,7 @@ func step(p phase, in input) (phase, []output) {
 		}
 		return retry(p)
 	case inRetry:
-		if !p.held || p.state != Failed {
+		if !p.held || p.state != Failed && p.state != Recovering {
 			return p, nil
 		}
 		return retry(p)
@@ -258,7 +125,7 @@ func step(p phase, in input) (phase, []output) {
 		}
 		return p, nil
 	case inArmable:
-		if in.worker == 0 || in.worker != p.worker || in.epoch != p.next() || p.armed ||
+		if in.worker == 0 || in.worker != p.worker || in.epoch != p.next() || p.armed || p.looping() ||
 			p.state == Draining || p.state == Failed {
 			return p, nil
 		}
@@ -322,9 +189,12 @@ func activated(p phase, in input) (phase, []output) {
 		p.state = Active
 	}
 	out := []output{{kind: outPublish, reason: reason}} // proxies first
-	if !in.spent {
+	if !in.spent && !p.looping() {
 		p.armed = true
 		out = append(out, output{kind: outArm, worker: in.worker, epoch: p.next(), late: reason != ReasonLaunch})
+	}
+	if p.short > 0 {
+		out = append(out, output{kind: outProve, worker: in.worker})
 	}
 	return p, append(out, output{kind: outDeadline})
 }

@@ -14,8 +14,10 @@ import (
 // plan, fires it when the guard dies, and answers in order, later.
 type engineModel struct {
 	plan    *output
+	reserve int // of the plan
 	waiting bool
 	spares  int
+	short   bool // lives are short now
 	next    takeover.WorkerID
 	newest  uint64  // epoch that was activated
 	inbox   []input // what the binding will hear, in order
@@ -24,7 +26,7 @@ type engineModel struct {
 }
 
 func (g *engineModel) fire() {
-	if g.spares == 0 {
+	if g.spares <= g.reserve {
 		if !g.waiting {
 			g.inbox = append(g.inbox, input{kind: inWaiting})
 		}
@@ -44,11 +46,15 @@ func (g *engineModel) fire() {
 func TestBindingAgainstEngine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &engineModel{alive: map[takeover.WorkerID]bool{}, served: map[takeover.WorkerID]uint64{}}
-		var p phase
+		// Some short lives lie behind it, so that a few steps show a crash loop.
+		p := phase{short: rapid.IntRange(0, holdsFrom).Draw(t, "short lives")}
+		g.spares = rapid.IntRange(0, 4).Draw(t, "spares")
 		lastArmed := uint64(0)
 		deadline, held, waiters := false, false, 0
 		full := false       // no room for the segments of a plan
 		var unarmed *output // the plan that failed for it
+		spent := false      // the crash budget
+		proving := takeover.WorkerID(0)
 		var feed func(input)
 		feed = func(in input) {
 			before := p
@@ -69,10 +75,10 @@ func TestBindingAgainstEngine(t *testing.T) {
 						feed(input{kind: inUnarmed})
 						continue
 					}
-					if o.epoch <= g.newest && p.rearmed {
+					if o.epoch <= g.newest && (p.rearmed || in.kind == inProved || in.kind == inArmable) {
 						continue // refused: it was activated, and the word of that is on its way
 					}
-					if g.plan != nil && !p.rearmed {
+					if again := g.plan != nil && o.epoch == g.plan.epoch && o.worker == g.plan.worker; g.plan != nil && !p.rearmed && !again {
 						t.Fatalf("armed twice: %+v over %+v", o, *g.plan)
 					}
 					g.waiting = false
@@ -81,7 +87,10 @@ func TestBindingAgainstEngine(t *testing.T) {
 					}
 					lastArmed = o.epoch
 					plan := o
-					g.plan = &plan
+					g.plan, g.reserve = &plan, 0
+					if p.reserves() {
+						g.reserve = 1
+					}
 					if o.worker == 0 || !g.alive[o.worker] {
 						g.fire()
 					}
@@ -94,6 +103,8 @@ func TestBindingAgainstEngine(t *testing.T) {
 					deadline = false
 				case outHold:
 					held = true
+				case outProve:
+					proving = o.worker
 				case outShut: // the manager gives it a new id
 					g.plan, g.waiting = nil, false
 					g.renamed()
@@ -125,7 +136,21 @@ func TestBindingAgainstEngine(t *testing.T) {
 				if len(g.inbox) > 0 {
 					in := g.inbox[0]
 					g.inbox = g.inbox[1:]
+					if in.kind == inLived && in.worker != p.worker {
+						return
+					}
+					in.spent = spent
 					feed(in)
+				}
+			},
+			"lives are short":     func(*rapid.T) { g.short = true },
+			"lives are long":      func(*rapid.T) { g.short = false },
+			"the budget is spent": func(*rapid.T) { spent = true },
+			"the budget is back":  func(*rapid.T) { spent = false },
+			"a life is long": func(*rapid.T) {
+				if w := proving; w != 0 {
+					proving = 0
+					feed(input{kind: inProved, worker: w, spent: spent})
 				}
 			},
 			"serve": func(*rapid.T) {
@@ -203,8 +228,20 @@ func TestBindingAgainstEngine(t *testing.T) {
 				if alive > 1 {
 					t.Fatalf("%d workers serve at once", alive)
 				}
+				if g.alive[p.worker] && p.armed && p.looping() {
+					t.Fatalf("a binding in a crash loop has a plan: %+v", p)
+				}
 				if len(g.inbox) > 0 {
 					return
+				}
+				if g.plan != nil && p.reserves() && g.reserve == 0 {
+					t.Fatalf("the plan of %+v leaves no standby to others", p)
+				}
+				if unarmed == nil && g.plan != nil && !p.reserves() && g.reserve > 0 && g.alive[g.plan.worker] {
+					t.Fatalf("the plan of %+v leaves a standby to others for ever", p)
+				}
+				if g.alive[p.worker] && p.short > 0 && proving == 0 && p.state != Draining {
+					t.Fatalf("nothing will end the crash loop of %+v", p)
 				}
 				// With nothing left to hear, a binding that should be served is
 				// either served, or armed, or on a clock.
@@ -230,7 +267,7 @@ func (g *engineModel) renamed() {
 			if g.alive[in.worker] {
 				g.alive[in.worker] = false // the manager ends it
 			}
-		case inDoomed, inExited:
+		case inDoomed, inExited, inLived:
 			heard = append(heard, in)
 		}
 	}
@@ -251,6 +288,7 @@ func TestFailedLaunchTakesOneStandby(t *testing.T) {
 // die is a death as the engine sees it: it fires the plan, then reports.
 func die(g *engineModel, w takeover.WorkerID) {
 	g.alive[w] = false
+	g.inbox = append(g.inbox, input{kind: inLived, worker: w, short: g.short})
 	if g.plan != nil && g.plan.worker == w {
 		g.fire()
 	}

@@ -27,9 +27,10 @@ func (c census) missing() int {
 	return max(0, want-c.standby-c.starting)
 }
 
-// surplus is how many standbys are too many.
+// surplus is how many standbys are too many. Those that bindings wait for are
+// not.
 func (c census) surplus() int {
-	return max(0, c.standby-max(c.max, c.min))
+	return max(0, c.standby-max(c.max, c.min)-c.demand)
 }
 
 // planStarts decides how many workers each pool starts now, with running

@@ -32,7 +32,7 @@ func toStatus(err error) error {
 		code = codes.NotFound
 	case errors.Is(err, isolation.ErrNoActiveWorker):
 		code = codes.FailedPrecondition
-	case errors.Is(err, isolation.ErrQuarantined), errors.Is(err, isolation.ErrExhausted), errors.Is(err, observe.ErrTooManySubscribers):
+	case errors.Is(err, isolation.ErrQuarantined), errors.Is(err, isolation.ErrCrashLoop), errors.Is(err, isolation.ErrExhausted), errors.Is(err, observe.ErrTooManySubscribers):
 		code = codes.ResourceExhausted
 	case errors.Is(err, isolation.ErrTerminated):
 		code = codes.Aborted
