@@ -23,20 +23,25 @@ type Entry struct {
 	Epoch   uint64    `json:"epoch"` // of the worker that has it or will get it
 	Size    int64     `json:"size"`  // bytes of data
 	Policy  Policy    `json:"policy"`
-	Path    string    `json:"path"` // "" where it has no name
+	Path    string    `json:"path"` // "" where it has no name, or lost it
 	Owner   Owner     `json:"owner"`
 	State   State     `json:"state"`
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"` // when its state, owner or name last changed
 }
 
-// record is an entry and the descriptor behind it. Its own is what does not change: file names carry the epoch that
-// the segment was made for, while a handover segment's entry moves on.
+// record is an entry and the descriptor behind it. Its own is what does not
+// change: the file's name and label carry the epoch that the segment was made
+// for, while a handover segment's entry moves on.
 type record struct {
 	Entry
-	file string // its name in the shared-memory directory, and as a memfd
-	fd   int    // open as long as the record is in a binding's list
-	dead bool   // the last reconcile pass found its owner dead
+	label  label
+	file   string // its name in the shared-memory directory, or as a memfd
+	named  bool   // it has names in the shared-memory directory, or had
+	watch  int    // of its names: an inotify watch, 0 where there is none
+	unkept bool   // it has no second name: that was logged
+	fd     int    // open as long as the record is in a binding's list
+	dead   bool   // the last reconcile pass found its owner dead
 }
 
 // binding is what one binding has.

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"understudy/shmregistry/segment"
 )
 
 // fetch gets the memfds that a worker was given by an earlier life of this supervisor. Nothing else keeps them: they
@@ -19,39 +17,37 @@ import (
 //
 // entries is what the file says of this owner; a segment that it does not know tells enough about itself.
 func (r *Registry) fetch(o Owner, entries []Entry) {
-	known := map[knownKey]Entry{}
+	known := map[seat]Entry{}
 	for _, e := range entries {
-		known[knownKey{token(e.Binding), e.Segment, e.Policy}] = e
+		known[e.seat()] = e
 	}
 	for _, dir := range []string{"fd", "map_files"} {
 		for _, link := range memfdLinks(o.PID, dir, r.instance) {
-			tok, epoch, name, ok := parseFileName(r.instance, link.file)
-			if !ok || !o.Alive() {
+			if !o.Alive() {
 				continue
 			}
-			fd, info, policy, err := openOurMemfd(r.instance, link.path)
+			f, err := openOurs(r.instance, link.path, link.file, 0) // following the link is the point
 			if err != nil {
 				continue
 			}
-			b := r.bindingAt(tok)
-			e, is := known[knownKey{tok, name, policy}]
-			if is = is && (policy == Handover || e.Epoch == epoch); !is {
-				e = Entry{Segment: name, Epoch: epoch, Size: info.Size, Policy: policy, Created: changeTime(fd)}
+			b := r.bindingFor(f.Binding)
+			e, is := known[f.seat()]
+			if !is {
+				e = Entry{Segment: f.Segment, Binding: f.Binding, Epoch: f.Epoch, Size: f.info.Size, Policy: f.policy, Created: f.made}
 			}
 			if e.Owner != o {
 				e.State, e.Owner, e.Changed, is = Active, o, time.Now().UTC(), false
 			}
-			e.Epoch = epochOf(e.Epoch, info)
-			if b.find(name, policy, e.Epoch) != nil {
-				_ = unix.Close(fd)
+			e.Epoch = epochOf(e, f.info)
+			if b.find(f.Segment, f.policy, e.Epoch) != nil {
+				_ = unix.Close(f.fd)
 				continue
 			}
-			e.Binding = b.name
 			if !is {
 				r.totals.Taken++
 				r.totals.Repaired++
 			}
-			r.take(b, &record{Entry: e, file: link.file, fd: fd})
+			r.take(b, &record{Entry: e, label: f.label, file: link.file, fd: f.fd})
 		}
 	}
 }
@@ -75,12 +71,6 @@ func (r *Registry) fetchFromAnybody(entries []Entry) {
 	}
 }
 
-// knownKey names a segment among those of one owner.
-type knownKey struct {
-	tok, name string
-	policy    Policy
-}
-
 type memfdLink struct{ path, file string }
 
 // memfdLinks lists links under /proc/PID/dir that lead to memfds with a name of ours. They read
@@ -101,24 +91,9 @@ func memfdLinks(pid int, dir string, i instance) (links []memfdLink) {
 		}
 		file, is := strings.CutPrefix(target, "/memfd:")
 		file, isDeleted := strings.CutSuffix(file, " (deleted)")
-		if is && isDeleted && strings.HasPrefix(file, i.prefix()) {
+		if is && isDeleted && i.ours(file) {
 			links = append(links, memfdLink{path, file})
 		}
 	}
 	return links
-}
-
-// openOurMemfd opens a memfd through a link of /proc. Following it is the point; the header proves whose it is.
-func openOurMemfd(i instance, path string) (int, segment.Info, Policy, error) {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return -1, segment.Info{}, "", err
-	}
-	info, err := segment.Read(fd)
-	policy, is := ours(i, info)
-	if err != nil || !is {
-		_ = unix.Close(fd)
-		return -1, segment.Info{}, "", fmt.Errorf("%s: %w", path, errForeign)
-	}
-	return fd, info, policy, nil
 }

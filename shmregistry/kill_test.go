@@ -108,6 +108,9 @@ func TestNoKillTearsTheFile(t *testing.T) {
 		require.Empty(t, p.names(t), "nothing is left of the dead")
 		require.Empty(t, r.List())
 		require.NoError(t, r.Close())
+		left, err := os.ReadDir(p.shm)
+		require.NoError(t, err)
+		require.Empty(t, left, "the folder of second names is gone with the last")
 	}
 	leftovers, err := os.ReadDir(p.state)
 	require.NoError(t, err)

@@ -3,9 +3,10 @@ package shmregistry
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -59,7 +60,7 @@ func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared,
 		}
 		prepared[i] = Prepared{Name: spec.Name, Size: spec.Size, Path: rec.Path, FD: rec.fd}
 	}
-	r.claim(b, name)
+	b.claimed = true
 	for _, spec := range specs {
 		if rec := b.find(spec.Name, spec.OnDeath, epoch); rec.State == Stray {
 			r.set(rec, Waiting, rec.Epoch, Owner{})
@@ -73,14 +74,14 @@ func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared,
 func (r *Registry) LastEpoch(name string) (epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.bindings[token(name)]
+	b := r.bindings[name]
 	if b == nil {
 		return 0
 	}
 	for _, rec := range b.records {
 		epoch = max(epoch, rec.Epoch)
 		if info, err := segment.Read(rec.fd); err == nil { // what is no segment any more, no worker takes
-			epoch = max(epoch, epochOf(rec.Epoch, info))
+			epoch = max(epoch, epochOf(rec.Entry, info))
 		}
 	}
 	return epoch
@@ -89,19 +90,20 @@ func (r *Registry) LastEpoch(name string) (epoch uint64) {
 // farAhead is more epochs than a worker can be ahead of the books: a header that says so was scribbled over.
 const farAhead = 1 << 20
 
-// epochOf is the epoch of a segment by the books and by its header.
-func epochOf(books uint64, header segment.Info) uint64 {
-	if header.Epoch > books+farAhead {
-		return books
+// epochOf is the epoch of a segment by the books and by its header. An unlink
+// segment has one for good.
+func epochOf(books Entry, header segment.Info) uint64 {
+	if books.Policy == Unlink || header.Epoch > books.Epoch+farAhead {
+		return books.Epoch
 	}
-	return max(books, header.Epoch)
+	return max(books.Epoch, header.Epoch)
 }
 
 // HoldsWork says whether a worker has ever had a handover segment of the binding.
 func (r *Registry) HoldsWork(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.bindings[token(name)]
+	b := r.bindings[name]
 	return b != nil && slices.ContainsFunc(b.records, func(rec *record) bool {
 		info, err := segment.Read(rec.fd)
 		return rec.Policy == Handover && (err != nil || info.Epoch > 0)
@@ -112,6 +114,11 @@ func (r *Registry) HoldsWork(name string) bool {
 func check(name string, specs []Spec) error {
 	if name == "" || !utf8.ValidString(name) {
 		return fmt.Errorf("%w: %.80q is no binding", ErrSpec, name)
+	}
+	longest := label{Binding: name, Epoch: math.MaxUint64, Segment: strings.Repeat("x", MaxName)}
+	if n := len(longest.String()); n > segment.LabelSize {
+		return fmt.Errorf("%w: %.80q… is too long for a binding: a label with it has %d bytes, expected at most %d",
+			ErrSpec, name, n, segment.LabelSize)
 	}
 	if err := ValidateAll(specs); err != nil {
 		return fmt.Errorf("segments of %s: %w", name, err)
@@ -147,20 +154,21 @@ func (r *Registry) makeSegment(b *binding, epoch uint64, spec Spec) (*record, er
 		return nil, fmt.Errorf("%q with %d bytes beside %d, all may have %d: %w", spec.Name, spec.Size, r.bytes, l.Total, ErrLimit)
 	}
 	now := time.Now().UTC()
+	made := label{Binding: b.name, Epoch: epoch, Segment: spec.Name}
 	rec := &record{
 		Entry: Entry{Segment: spec.Name, Binding: b.name, Epoch: epoch, Size: spec.Size, Policy: spec.OnDeath,
 			State: Waiting, Created: now, Changed: now},
-		file: fileName(r.instance, token(b.name), epoch, spec.Name),
+		label: made, file: made.fileName(r.instance), named: spec.Named,
 	}
 	var err error
 	if spec.Named {
-		rec.Path = filepath.Join(r.cfg.ShmDir, rec.file)
-		rec.fd, err = makeNamed(r.instance, r.cfg.ShmDir, rec.file, spec)
-		if errors.Is(err, os.ErrExist) && r.clearName(rec.Path) {
-			rec.fd, err = makeNamed(r.instance, r.cfg.ShmDir, rec.file, spec)
+		rec.Path = r.links.public(rec.file)
+		rec.fd, err = makeNamed(r.instance, r.links, made, spec)
+		if errors.Is(err, os.ErrExist) && r.clearName(rec.file) {
+			rec.fd, err = makeNamed(r.instance, r.links, made, spec)
 		}
 	} else {
-		rec.fd, err = makeMemfd(r.instance, rec.file, spec)
+		rec.fd, err = makeMemfd(r.instance, made, spec)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", spec.Name, err)
@@ -170,32 +178,21 @@ func (r *Registry) makeSegment(b *binding, epoch uint64, spec Spec) (*record, er
 	return rec, nil
 }
 
-// clearName removes a segment of ours that is in no record and has the name that a new one needs: one whose removal
-// failed. It says whether the name is free. The caller has the lock.
-func (r *Registry) clearName(path string) bool {
-	fd, _, _, err := openOurs(r.instance, path)
+// clearName removes a segment of ours that is in no record and has the name that
+// a new one needs: one whose removal failed. It says whether the name is free.
+// The caller has the lock.
+func (r *Registry) clearName(file string) bool {
+	f, err := openOurs(r.instance, r.links.public(file), file, unix.O_NOFOLLOW)
 	if err != nil {
 		r.totals.Foreign++
 		return false
 	}
-	defer unix.Close(fd)
-	if unlinkOurs(path, fd) != nil {
+	defer unix.Close(f.fd)
+	if r.links.remove(f.fd, file) != nil {
 		return false
 	}
 	r.totals.Repaired++
 	return true
-}
-
-// claim notes that somebody asks for a binding. The caller has the lock.
-func (r *Registry) claim(b *binding, name string) {
-	if b.claimed && b.name == name {
-		return
-	}
-	b.claimed, b.name = true, name // a stray with a long name had only its hash
-	for _, rec := range b.records {
-		rec.Binding = name
-	}
-	r.changed()
 }
 
 // Activated says that the worker of that epoch has become active and has its segments. After a restart it fetches
@@ -208,7 +205,7 @@ func (r *Registry) Activated(name string, epoch uint64, o Owner) {
 	}
 	b := r.bindingFor(name)
 	if !b.claimed {
-		r.claim(b, name)
+		b.claimed = true
 		r.fetch(o, nil)
 	}
 	for _, rec := range b.records {
@@ -223,7 +220,7 @@ func (r *Registry) Activated(name string, epoch uint64, o Owner) {
 func (r *Registry) Died(name string, epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.bindings[token(name)]
+	b := r.bindings[name]
 	if b == nil || r.closed {
 		return
 	}
@@ -243,7 +240,7 @@ func (r *Registry) Died(name string, epoch uint64) {
 func (r *Registry) Remove(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.bindings[token(name)]
+	b := r.bindings[name]
 	if b == nil || r.closed {
 		return
 	}
@@ -251,23 +248,28 @@ func (r *Registry) Remove(name string) {
 		r.remove(b, rec)
 		r.totals.Reclaimed++
 	}
-	delete(r.bindings, token(name))
+	delete(r.bindings, name)
 }
 
 // remove takes a segment out of the books and out of the shared-memory directory. A name that cannot be removed is
 // found again by the next pass, since the file stays provably ours. The caller has the lock.
 func (r *Registry) remove(b *binding, rec *record) {
-	if rec.Path != "" {
-		switch err := unlinkOurs(rec.Path, rec.fd); {
+	if rec.named {
+		r.unwatchNames(rec)
+		switch err := r.links.remove(rec.fd, rec.file); {
 		case err == nil:
 		case errors.Is(err, os.ErrNotExist):
-			r.totals.NamesLost++
 		case errors.Is(err, errForeign):
 			r.totals.Foreign++
 			r.log.Warn("left a file alone", "error", err)
 		default:
 			r.totals.RemoveFailures++
 			r.log.Warn("a segment's name stays", "error", err)
+		}
+	}
+	if rec.named {
+		if r.named--; r.named == 0 {
+			r.links.removeFolder()
 		}
 	}
 	b.drop(rec)
@@ -280,6 +282,6 @@ func (r *Registry) remove(b *binding, rec *record) {
 // forgetEmpty drops a binding that has nothing and that nobody asked for. The caller has the lock.
 func (r *Registry) forgetEmpty(b *binding) {
 	if len(b.records) == 0 && !b.claimed {
-		delete(r.bindings, token(b.name))
+		delete(r.bindings, b.name)
 	}
 }

@@ -74,7 +74,7 @@ func TestAMemfdIsSealedAndANameIsForThirdPrograms(t *testing.T) {
 	require.ErrorIs(t, unix.Ftruncate(prepared[0].FD, 1<<20), unix.EPERM)
 
 	path := r.List()[0].Path
-	require.Regexp(t, `^understudy\.[0-9a-f]{8}\.ns:a%2Fb:echo\.3\.shared$`, filepath.Base(path))
+	require.Regexp(t, `^understudy\.[0-9a-f]{8}\.ns-a-b-echo-[0-9a-f]{16}\.3\.shared$`, filepath.Base(path))
 	s, err := segment.Open(path)
 	require.NoError(t, err)
 	defer s.Close()
@@ -91,13 +91,14 @@ func TestABindingsNameMayBeAnything(t *testing.T) {
 	r := p.open(t)
 	_, mapped := mustPrepare(t, r, long, 1, shared)
 	copy(mapped[0].Data(), "kept")
-	require.LessOrEqual(t, len(p.names(t)[0]), 255)
+	require.LessOrEqual(t, len(p.names(t)[0]), 96)
 	require.NoError(t, r.Close())
 
 	// Even where nothing but the file's name and header tell of it.
 	require.NoError(t, os.Remove(filepath.Join(p.state, shmregistry.FileName)))
 	r = p.open(t)
 	require.Equal(t, "shared+:1:stray", states(r.List()))
+	require.Equal(t, long, r.List()[0].Binding)
 	_, mapped = mustPrepare(t, r, long, 2, shared)
 	require.Equal(t, "kept", string(mapped[0].Data()[:4]))
 	require.Equal(t, long, r.List()[0].Binding)
@@ -137,6 +138,7 @@ func TestBadSpecsAreRefusedAndLeaveNothing(t *testing.T) {
 		{"too many", "33 segments", shmregistry.ErrSpec, "b", many},
 		{"no binding", "is no binding", shmregistry.ErrSpec, "", []shmregistry.Spec{window}},
 		{"a binding that is no text", "is no binding", shmregistry.ErrSpec, "\xff", []shmregistry.Spec{window}},
+		{"a binding that fits no label", "too long for a binding", shmregistry.ErrSpec, strings.Repeat("x", 4000), []shmregistry.Spec{window}},
 		{"over the limit of one", "one may have 1048576", shmregistry.ErrLimit, "b", spec(func(s *shmregistry.Spec) { s.Size = 1<<20 + 1 })},
 	} {
 		t.Run(c.name, func(t *testing.T) {

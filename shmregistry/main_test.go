@@ -130,7 +130,9 @@ func (p place) names(t testing.TB) []string {
 	require.NoError(t, err)
 	names := []string{}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if !e.IsDir() { // that of second names
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }

@@ -3,7 +3,7 @@ package shmregistry
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,9 +35,11 @@ func ours(i instance, info segment.Info) (Policy, bool) {
 	return "", false
 }
 
-// makeMemfd makes a segment without a name, sealed so that nobody can change its size: whoever has it mapped need not
-// fear a SIGBUS. Its pages are taken when they are written to.
-func makeMemfd(i instance, file string, spec Spec) (int, error) {
+// makeMemfd makes a segment without a name, sealed so that nobody can change its
+// size: a process that has it mapped need not fear SIGBUS. Its pages are taken
+// when they are written to.
+func makeMemfd(i instance, l label, spec Spec) (int, error) {
+	file := l.fileName(i)
 	// The first flag exists from Linux 6.3 on (memfd_create(2)); a system may insist on it (sysctl vm.memfd_noexec).
 	if err := fault.Error(fault.SegmentsMemfd); err != nil {
 		return -1, fmt.Errorf("making a memfd: %w", err)
@@ -49,7 +51,7 @@ func makeMemfd(i instance, file string, spec Spec) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("making a memfd: %w", err)
 	}
-	if err := segment.FormatFor(fd, spec.Size, creator(i, spec.OnDeath)); err != nil {
+	if err := format(fd, i, l, spec); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
@@ -61,33 +63,42 @@ func makeMemfd(i instance, file string, spec Spec) (int, error) {
 	return fd, nil
 }
 
-// makeNamed makes a segment with a name in dir. All its pages are taken at once: where the file system has no room
-// that is an error here, and not a SIGBUS in a worker later on. The name appears last, on a whole segment (O_TMPFILE,
-// open(2)), so a kill at any instant leaves nothing, or what the next Open knows for its own.
+// makeNamed makes a segment with names. All its pages are taken at once: where
+// the file system has no room that is an error here, and not a SIGBUS in a worker
+// later on. The names appear last, on a whole segment (O_TMPFILE, open(2)), so a
+// kill at any instant leaves nothing, or what the next Open knows for its own.
 //
-// That takes its time: 0.12 s for 1 GiB on a 2-core virtual machine, 0.6 s while as much was being freed
-// (BenchmarkPrepare).
-func makeNamed(i instance, dir, file string, spec Spec) (int, error) {
+// That takes its time: 0.12 s for 1 GiB on a 2-core virtual machine, 0.6 s while
+// as much was being freed (BenchmarkPrepare).
+func makeNamed(i instance, in links, l label, spec Spec) (int, error) {
 	if err := fault.Error(fault.SegmentsNamed); err != nil {
-		return -1, fmt.Errorf("making a file in %s: %w", dir, err)
+		return -1, fmt.Errorf("making a file in %s: %w", in.dir, err)
 	}
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Open(in.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return -1, fmt.Errorf("making a file in %s: %w", dir, err)
+		return -1, fmt.Errorf("making a file in %s: %w", in.dir, err)
 	}
-	err = segment.FormatFor(fd, spec.Size, creator(i, spec.OnDeath))
+	file := l.fileName(i)
+	err = format(fd, i, l, spec)
 	if err == nil {
 		err = reserve(fd, segment.HeaderSize+spec.Size)
 	}
 	if err == nil {
-		err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd),
-			unix.AT_FDCWD, filepath.Join(dir, file), unix.AT_SYMLINK_FOLLOW)
+		err = in.make(fd, file)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return -1, fmt.Errorf("making %s: %w", filepath.Join(dir, file), err)
+		return -1, fmt.Errorf("making %s: %w", in.public(file), err)
 	}
 	return fd, nil
+}
+
+// format writes the header of a new segment.
+func format(fd int, i instance, l label, spec Spec) error {
+	if err := segment.FormatFor(fd, spec.Size, creator(i, spec.OnDeath)); err != nil {
+		return err
+	}
+	return segment.WriteLabel(fd, l.String())
 }
 
 // reserve takes the file's pages. It goes step by step, because fallocate(2) undoes all it did when a signal
@@ -106,44 +117,41 @@ func reserve(fd int, size int64) error {
 	return nil
 }
 
-// openOurs opens a file of the shared-memory directory and proves by its header that it is this registry's. Anything
-// else, be it no segment or not even a file, comes back as an error and is left alone.
-func openOurs(i instance, path string) (int, segment.Info, Policy, error) {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return -1, segment.Info{}, "", fmt.Errorf("opening %s: %w", path, err)
-	}
-	info, err := segment.Read(fd)
-	if err == nil {
-		if policy, is := ours(i, info); is {
-			return fd, info, policy, nil
-		}
-		err = errors.New("another creator in its header")
-	}
-	_ = unix.Close(fd)
-	return -1, segment.Info{}, "", fmt.Errorf("%s: %w", path, err)
+// found is a segment that is provably ours.
+type found struct {
+	label
+	file   string
+	policy Policy
+	info   segment.Info
+	fd     int
+	made   time.Time
 }
 
-// errForeign says that a name of ours stands for a file that is not.
-var errForeign = errors.New("it is not the file that was made under this name")
+// openOurs opens what may be a segment of this registry, and proves by its header
+// that it is, under the name that it was made with. Anything else, be it no
+// segment or not even a file, comes back as an error and is left alone.
+func openOurs(i instance, path, file string, flags int) (found, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|flags, 0)
+	if err != nil {
+		return found{}, fmt.Errorf("opening %s: %w", path, err)
+	}
+	info, err := segment.Read(fd)
+	policy, is := ours(i, info)
+	l, labelled := readLabel(i, fd, file)
+	if err != nil || !is || !labelled {
+		_ = unix.Close(fd)
+		return found{}, fmt.Errorf("%s: %w", path, errForeign)
+	}
+	return found{label: l, file: file, policy: policy, info: info, fd: fd, made: changeTime(fd)}, nil
+}
 
-// unlinkOurs removes a name if it is still that of the file behind fd. A name that is gone already is no error here:
-// [os.ErrNotExist] says so.
-func unlinkOurs(path string, fd int) error {
-	var named, held unix.Stat_t
-	if err := unix.Fstatat(unix.AT_FDCWD, path, &named, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("removing %s: %w", path, err)
+// changeTime is when the file was last changed, or now.
+func changeTime(fd int) time.Time {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return time.Now().UTC()
 	}
-	if err := unix.Fstat(fd, &held); err != nil {
-		return fmt.Errorf("removing %s: %w", path, err)
-	}
-	if named.Dev != held.Dev || named.Ino != held.Ino {
-		return fmt.Errorf("removing %s: %w", path, errForeign)
-	}
-	if err := unix.Unlink(path); err != nil {
-		return fmt.Errorf("removing %s: %w", path, err)
-	}
-	return nil
+	return time.Unix(st.Mtim.Unix()).UTC()
 }
 
 // heldByNobody says whether fd is the only descriptor of the file, in any process, and the file is mapped nowhere. A

@@ -3,17 +3,26 @@ package shmregistry
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
+
+	"understudy/shmregistry/segment"
 )
 
-// The name of a segment's file is understudy.INSTANCE.BINDING.EPOCH.NAME. It is at most 202 bytes long: a file's may
-// have 255 (NAME_MAX), a memfd's 249 (memfd_create(2)).
+// The name of a segment's file is understudy.INSTANCE.BINDING.EPOCH.NAME. It is
+// for people to read and for programs to open: only letters, digits, '_', '-'
+// and '.', and at most maxFileName bytes, so that shm_open(3) and the trackers of
+// language runtimes take it. (That of Python separates its fields by ':'.) What
+// the file is stands in the label of its header.
 const (
-	namePrefix = "understudy."
-	maxToken   = 96
+	namePrefix  = "understudy."
+	maxFileName = 96 // 11 + 8 + 1 + maxBinding + 1 + 20 + 1 + maxSegment
+
+	maxBinding  = 32
+	maxSegment  = 22
+	shortDigits = 16 // of the hash in a part that is not itself
 )
 
 // instance is a registry's identity: random, made once, kept with its file.
@@ -35,63 +44,47 @@ func parseInstance(s string) (instance, error) {
 	return instance(b), nil
 }
 
-// token is a binding as a part of a file name: itself, with what is not a letter, a digit, ':', '_' or '-' as %XX, or
-// where that is long "~" and a hash of it. A token of that kind is its own: it stands for a binding whose name only
-// the hash is known of.
-func token(binding string) string {
-	if isHash(binding) {
-		return binding
-	}
-	var b strings.Builder
-	for i := range len(binding) {
-		switch c := binding[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == ':', c == '_', c == '-':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02X", c)
+// part is s as a part of a file name: itself where its characters and its length
+// allow that, else its beginning, with '-' for what cannot be, and a hash.
+func part(s string, most int) string {
+	b := []byte(s)
+	for n, c := range b {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			b[n] = '-'
 		}
 	}
-	if b.Len() > maxToken {
-		sum := sha256.Sum256([]byte(binding))
-		return "~" + hex.EncodeToString(sum[:16])
-	}
-	return b.String()
-}
-
-func isHash(tok string) bool {
-	if len(tok) != 1+2*16 || tok[0] != '~' {
-		return false
-	}
-	_, err := hex.DecodeString(tok[1:])
-	return err == nil && strings.ToLower(tok) == tok
-}
-
-// bindingOf is the binding that a token stands for; a hash stands for itself until somebody asks for the binding.
-func bindingOf(tok string) string {
-	if s, err := url.PathUnescape(tok); err == nil {
+	if len(b) <= most && string(b) == s {
 		return s
 	}
-	return tok
+	sum := sha256.Sum256([]byte(s))
+	return string(b[:min(len(b), most-1-shortDigits)]) + "-" + hex.EncodeToString(sum[:shortDigits/2])
 }
 
-func fileName(i instance, tok string, epoch uint64, name string) string {
-	return i.prefix() + tok + "." + strconv.FormatUint(epoch, 10) + "." + name
+// label is what a segment's header says of it, as JSON.
+type label struct {
+	Binding string `json:"process_id"`
+	Epoch   uint64 `json:"epoch,string"` // that it was made for
+	Segment string `json:"segment"`
 }
 
-// parseFileName takes a name apart; ok is false where it is not exactly as this registry would have written it.
-func parseFileName(i instance, file string) (tok string, epoch uint64, name string, ok bool) {
-	rest, ours := strings.CutPrefix(file, i.prefix())
-	parts := strings.Split(rest, ".")
-	if !ours || len(parts) != 3 || validName(parts[2]) != nil {
-		return "", 0, "", false
-	}
-	epoch, err := strconv.ParseUint(parts[1], 10, 64)
-	if err != nil {
-		return "", 0, "", false
-	}
-	tok = parts[0]
-	if token(bindingOf(tok)) != tok || fileName(i, tok, epoch, parts[2]) != file {
-		return "", 0, "", false
-	}
-	return tok, epoch, parts[2], true
+func (l label) String() string {
+	b, _ := json.Marshal(l) // strings and a number: cannot fail
+	return string(b)
 }
+
+func (l label) fileName(i instance) string {
+	return i.prefix() + part(l.Binding, maxBinding) + "." + strconv.FormatUint(l.Epoch, 10) + "." + part(l.Segment, maxSegment)
+}
+
+// readLabel reads the label of the segment behind fd. ok is false where it is not
+// the one of a file of this name.
+func readLabel(i instance, fd int, file string) (l label, ok bool) {
+	text, err := segment.ReadLabel(fd)
+	if err != nil || json.Unmarshal([]byte(text), &l) != nil {
+		return l, false
+	}
+	return l, l.Binding != "" && validName(l.Segment) == nil && l.fileName(i) == file
+}
+
+// ours reports whether a name has the form of a segment's of this registry.
+func (i instance) ours(file string) bool { return strings.HasPrefix(file, i.prefix()) }

@@ -2,8 +2,6 @@ package shmregistry
 
 import (
 	"fmt"
-	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,7 +9,7 @@ import (
 // Reconcile makes registry and reality agree, and returns how many differences it repaired; in a healthy run none. It
 // is for a timer: it looks at each segment's name and owner.
 //
-//   - A name that somebody removed: the segment goes on without.
+//   - A name that somebody removed: made again, where that was not noticed yet.
 //   - An owner that has been dead since the last pass: as [Registry.Died].
 //   - A named segment of ours without a record: taken in; removed by a later pass where nobody asked for it and
 //     nobody has it open.
@@ -32,7 +30,7 @@ func (r *Registry) reconcile(removing bool) (repaired int) {
 	known := map[string]bool{}
 	for i := range looks {
 		looks[i].look()
-		if looks[i].entry.Path != "" {
+		if looks[i].rec.named {
 			known[looks[i].rec.file] = true
 		}
 	}
@@ -56,7 +54,7 @@ func (r *Registry) reconcile(removing bool) (repaired int) {
 		}
 	}
 	for _, f := range all {
-		if b := r.bindings[f.tok]; b != nil && b.hasFile(f.file) { // made while we looked
+		if b := r.bindings[f.Binding]; b != nil && b.hasFile(f.file) { // made while we looked
 			_ = unix.Close(f.fd)
 			continue
 		}
@@ -72,53 +70,35 @@ func (r *Registry) reconcile(removing bool) (repaired int) {
 
 // look is what a pass found out about one segment.
 type look struct {
-	binding           *binding
-	rec               *record
-	entry             Entry // as it was before
-	inode             [2]uint64
-	nameless, ownless bool
+	binding *binding
+	rec     *record
+	entry   Entry // as it was before
+	ownless bool
 }
 
 func (r *Registry) looks() (looks []look) {
 	for _, b := range r.bindings {
 		for _, rec := range b.records {
-			l := look{binding: b, rec: rec, entry: rec.Entry}
-			var st unix.Stat_t
-			if rec.Path != "" && unix.Fstat(rec.fd, &st) == nil {
-				l.inode = [2]uint64{uint64(st.Dev), st.Ino}
-			}
-			looks = append(looks, l)
+			looks = append(looks, look{binding: b, rec: rec, entry: rec.Entry})
 		}
 	}
 	return looks
 }
 
-func (l *look) look() {
-	if l.entry.Path != "" {
-		var st unix.Stat_t
-		err := unix.Fstatat(unix.AT_FDCWD, l.entry.Path, &st, unix.AT_SYMLINK_NOFOLLOW)
-		l.nameless = os.IsNotExist(err) || err == nil && [2]uint64{uint64(st.Dev), st.Ino} != l.inode
-	}
-	l.ownless = l.entry.State == Active && !l.entry.Owner.Alive()
-}
+func (l *look) look() { l.ownless = l.entry.State == Active && !l.entry.Owner.Alive() }
 
 // repair acts on what was found. The caller has the lock, and has seen that the entry is as it was.
 func (r *Registry) repair(l look, removing bool) {
 	rec := l.rec
-	if l.nameless {
-		r.totals.NamesLost++
-		r.totals.Repaired++
-		r.log.Warn("a segment's name was removed by somebody else; it goes on without",
-			"segment", rec.Segment, "process_id", rec.Binding, "path", rec.Path)
-		rec.Path = ""
-		rec.Changed = time.Now().UTC()
-		r.changed()
+	if rec.named {
+		r.checkName(rec)
 	}
 	switch {
 	case l.ownless && !rec.dead:
 		rec.dead = true // its death is being told, or not: the next pass knows
 	case l.ownless:
 		r.totals.Repaired++
+		r.tell(rec, Repair{Action: OwnerDead, Why: fmt.Sprintf("its worker, process %d, is dead", rec.Owner.PID)})
 		r.ownerless(l.binding, rec)
 	case !removing:
 	case rec.State == Stray && !l.binding.claimed && !rec.dead:
@@ -126,6 +106,7 @@ func (r *Registry) repair(l look, removing bool) {
 	case rec.State == Stray && !l.binding.claimed && heldByNobody(rec.fd):
 		r.totals.Repaired++
 		r.totals.Reclaimed++
+		r.tell(rec, Repair{Action: Cleared, Why: "nobody asked for it and nobody has it open"})
 		r.remove(l.binding, rec)
 		r.forgetEmpty(l.binding)
 	}
@@ -133,7 +114,7 @@ func (r *Registry) repair(l look, removing bool) {
 
 func (b *binding) hasFile(file string) bool {
 	for _, rec := range b.records {
-		if rec.file == file && rec.Path != "" {
+		if rec.file == file && rec.named {
 			return true
 		}
 	}

@@ -57,6 +57,9 @@ type Config struct {
 	ShmDir   string // [DefaultShmDir] where empty
 	Limits   Limits
 	Log      *slog.Logger // none where nil
+	// OnRepair is called for each repair, on a goroutine of the registry. It may
+	// call the registry, but not Close.
+	OnRepair func(Repair)
 }
 
 // Registry is described in the package comment. Its methods may be called from any goroutine.
@@ -64,15 +67,19 @@ type Registry struct {
 	cfg      Config
 	log      *slog.Logger
 	instance instance
+	links    links
 	lock     *os.File
 
 	mu       sync.Mutex
 	closed   bool
-	bindings map[string]*binding // by token
+	bindings map[string]*binding // by name
 	bytes    int64
+	named    int        // how many records are
+	watch    *nameWatch // of their names; nil without any
 	totals   Totals
-	garbage  []int  // descriptors to close, which may free their memory: not the caller's to wait for
-	changes  uint64 // counts changes of what the file should say
+	garbage  []int    // descriptors to close, which may free their memory: not the caller's to wait for
+	changes  uint64   // counts changes of what the file should say
+	repairs  []Repair // not told yet
 
 	saving sync.Mutex // held while the file is written
 	saved  uint64     // the number of changes that the file has; under saving
@@ -116,6 +123,7 @@ func Open(cfg Config) (*Registry, error) {
 		_ = lock.Close()
 		return nil, err
 	}
+	r.links = newLinks(r.instance, cfg.ShmDir)
 	r.restore(entries)
 	go r.keepSaved()
 	if err := r.Sync(); err != nil {
@@ -148,6 +156,11 @@ func (r *Registry) Close() error {
 	err := r.save()
 
 	r.mu.Lock()
+	watch := r.watch
+	r.watch = nil
+	r.mu.Unlock()
+	watch.close()
+	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, b := range r.bindings {
 		for _, rec := range b.records {
@@ -179,27 +192,23 @@ func (r *Registry) wakeSaver() {
 	}
 }
 
-// bindingFor returns what there is of a binding, and makes it where there is nothing. The caller has the lock.
+// bindingFor returns what there is of a binding, and makes it where there is
+// nothing. The caller has the lock.
 func (r *Registry) bindingFor(name string) *binding {
-	tok := token(name)
-	if r.bindings[tok] == nil {
-		r.bindings[tok] = &binding{name: name}
+	if r.bindings[name] == nil {
+		r.bindings[name] = &binding{name: name}
 	}
-	return r.bindings[tok]
-}
-
-// bindingAt is [Registry.bindingFor] where only a file's name tells of the binding. The caller has the lock.
-func (r *Registry) bindingAt(tok string) *binding {
-	if r.bindings[tok] == nil {
-		r.bindings[tok] = &binding{name: bindingOf(tok)}
-	}
-	return r.bindings[tok]
+	return r.bindings[name]
 }
 
 // take puts a record into the registry's books. The caller has the lock.
 func (r *Registry) take(b *binding, rec *record) {
 	b.add(rec)
 	r.bytes += rec.Size
+	if rec.named {
+		r.named++
+		r.watchNames(rec)
+	}
 	r.changed()
 }
 

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"understudy/shmregistry/segment"
 )
 
 // load reads the file and settles the registry's identity.
@@ -41,96 +39,109 @@ func (r *Registry) load() ([]Entry, error) {
 	return nil, nil
 }
 
-// found is a named segment that is in the shared-memory directory and provably ours.
-type found struct {
-	tok, name, file string
-	epoch           uint64
-	policy          Policy
-	info            segment.Info
-	fd              int
-	made            time.Time
+// seat is what a segment of a binding is: there is one of each.
+type seat struct {
+	binding, segment string
+	policy           Policy
+	epoch            uint64 // of an unlink segment; a handover segment is there for all
 }
 
-// scan looks for named segments of ours that skip does not know. What has our name but not our header is left alone
-// and counted, by number, in foreign.
+func seatOf(binding, segment string, policy Policy, epoch uint64) seat {
+	if policy == Handover {
+		epoch = 0
+	}
+	return seat{binding, segment, policy, epoch}
+}
+
+func (f found) seat() seat { return seatOf(f.Binding, f.Segment, f.policy, f.Epoch) }
+func (e Entry) seat() seat { return seatOf(e.Binding, e.Segment, e.Policy, e.Epoch) }
+
+// scan looks for named segments of ours that skip does not know, under either of
+// their names. What has our name but not our header is left alone and counted, by
+// number, in foreign.
 func (r *Registry) scan(skip func(file string) bool) (all []found, foreign int64, err error) {
-	dir, err := os.Open(r.cfg.ShmDir)
+	kept, err := os.ReadDir(r.links.keep)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, 0, fmt.Errorf("looking for segments: %w", err)
+	}
+	dir, err := os.Open(r.links.dir)
 	if err != nil {
 		return nil, 0, fmt.Errorf("looking for segments: %w", err)
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	public, err := dir.Readdirnames(-1)
 	if err != nil {
-		return nil, 0, fmt.Errorf("looking for segments in %s: %w", r.cfg.ShmDir, err)
+		return nil, 0, fmt.Errorf("looking for segments in %s: %w", r.links.dir, err)
 	}
-	for _, file := range names {
-		if !strings.HasPrefix(file, r.instance.prefix()) || skip(file) {
-			continue
+	seen := map[string]bool{}
+	take := func(file, path string) (ok bool) {
+		if !r.instance.ours(file) || skip(file) || seen[file] {
+			return true
 		}
-		tok, epoch, name, ok := parseFileName(r.instance, file)
-		if !ok {
-			foreign++
-			continue
-		}
-		fd, info, policy, err := openOurs(r.instance, filepath.Join(r.cfg.ShmDir, file))
+		f, err := openOurs(r.instance, path, file, unix.O_NOFOLLOW)
 		if err != nil {
-			if !errors.Is(err, os.ErrNotExist) { // it may have gone since
-				foreign++
-			}
-			continue
+			return errors.Is(err, os.ErrNotExist) // it may have gone since
 		}
-		all = append(all, found{tok: tok, name: name, file: file, epoch: epoch, policy: policy, info: info, fd: fd, made: changeTime(fd)})
+		seen[file] = true
+		all = append(all, f)
+		return true
+	}
+	for _, e := range kept {
+		take(e.Name(), r.links.kept(e.Name()))
+	}
+	for _, file := range public {
+		if !take(file, r.links.public(file)) {
+			foreign++
+		}
 	}
 	return all, foreign, nil
 }
 
-// changeTime is when the file was last changed, or now.
-func changeTime(fd int) time.Time {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return time.Now().UTC()
-	}
-	return time.Unix(st.Mtim.Unix()).UTC()
-}
-
 // restore makes the books from what the file says and from what is there. Nobody else has the registry yet.
 func (r *Registry) restore(entries []Entry) {
+	r.mu.Lock() // a name may go meanwhile
+	defer r.mu.Unlock()
 	all, foreign, err := r.scan(func(string) bool { return false })
 	if err != nil {
 		r.log.Warn("named segments cannot be looked for", "error", err)
 	}
 	r.totals.Foreign += foreign
-	named := map[string]found{}
+	named := map[seat][]found{} // more than one where a removal failed
 	for _, f := range all {
-		named[f.file] = f
+		named[f.seat()] = append(named[f.seat()], f)
 	}
 	memfds := map[Owner][]Entry{}
 	var unnamed []Entry
 	for _, e := range entries {
-		if e.Path == "" {
+		here := named[e.seat()]
+		at := slices.IndexFunc(here, func(f found) bool { return e.Path == "" || f.file == filepath.Base(e.Path) })
+		if at < 0 && e.Path == "" {
 			memfds[e.Owner] = append(memfds[e.Owner], e)
 			unnamed = append(unnamed, e)
 			continue
 		}
-		file := filepath.Base(e.Path)
-		f, is := named[file]
-		if !is || f.tok != token(e.Binding) || f.name != e.Segment || f.info.Size != e.Size || f.policy != e.Policy {
+		if at < 0 || here[at].info.Size != e.Size {
 			r.miss(e, "its name is gone")
 			continue
 		}
-		delete(named, file)
+		f := here[at]
+		named[e.seat()] = slices.Delete(here, at, at+1)
+		e.Path = r.links.public(f.file)
 		b := r.bindingFor(e.Binding)
-		e.Path = filepath.Join(r.cfg.ShmDir, file)
-		rec := &record{Entry: e, file: file, fd: f.fd}
-		rec.Epoch = epochOf(rec.Epoch, f.info)
+		rec := &record{Entry: e, label: f.label, file: f.file, named: true, fd: f.fd}
+		rec.Epoch = epochOf(e, f.info)
 		r.take(b, rec)
 		if rec.State == Waiting { // for a worker of a life that is over
 			r.set(rec, unowned(f), rec.Epoch, Owner{})
 		}
-		r.ownerless(b, rec)
+		if r.ownerless(b, rec) {
+			r.checkName(rec)
+		}
 	}
-	for _, f := range named {
-		r.takeStray(f)
+	for _, rest := range named {
+		for _, f := range rest {
+			r.takeStray(f)
+		}
 	}
 	for owner, entries := range memfds {
 		if owner.Alive() {
@@ -139,13 +150,14 @@ func (r *Registry) restore(entries []Entry) {
 	}
 	r.fetchFromAnybody(unnamed)
 	for _, e := range unnamed {
-		if b := r.bindings[token(e.Binding)]; b == nil || b.find(e.Segment, e.Policy, e.Epoch) == nil {
+		if b := r.bindings[e.Binding]; b == nil || b.find(e.Segment, e.Policy, e.Epoch) == nil {
 			r.miss(e, "nobody has it any more")
 		}
 	}
 	for _, b := range r.bindings {
 		r.forgetEmpty(b)
 	}
+	r.repairs = nil // an earlier life's; they are logged and counted
 }
 
 // miss counts a segment of the file that is not there any more. That an unlink segment went with its worker, or a
@@ -161,17 +173,19 @@ func (r *Registry) miss(e Entry, why string) {
 	r.log.Warn("a segment is forgotten", "segment", e.Segment, "process_id", e.Binding, "epoch", e.Epoch, "why", why)
 }
 
-// ownerless deals with a segment whose owner died while nobody watched.
-func (r *Registry) ownerless(b *binding, rec *record) {
+// ownerless deals with a segment whose owner died while nobody watched. It says
+// whether the segment is still there.
+func (r *Registry) ownerless(b *binding, rec *record) bool {
 	if rec.State != Active || rec.Owner.Alive() {
-		return
+		return true
 	}
 	if rec.Policy == Unlink {
 		r.remove(b, rec)
 		r.totals.Reclaimed++
-		return
+		return false
 	}
 	r.set(rec, Orphaned, rec.Epoch, Owner{})
+	return true
 }
 
 // unowned is the state of a named segment that no worker has: with work in it, it waits for one.
@@ -184,13 +198,14 @@ func unowned(f found) State {
 
 // takeStray takes in a named segment that no record knows. The caller has the lock.
 func (r *Registry) takeStray(f found) {
-	b := r.bindingAt(f.tok)
-	r.take(b, &record{
-		Entry: Entry{Segment: f.name, Binding: b.name, Epoch: epochOf(f.epoch, f.info), Size: f.info.Size, Policy: f.policy,
-			Path: filepath.Join(r.cfg.ShmDir, f.file), State: unowned(f), Created: f.made, Changed: time.Now().UTC()},
-		file: f.file, fd: f.fd,
-	})
+	b := r.bindingFor(f.Binding)
+	e := Entry{Segment: f.Segment, Binding: b.name, Epoch: f.Epoch, Size: f.info.Size, Policy: f.policy,
+		Path: r.links.public(f.file), State: unowned(f), Created: f.made, Changed: time.Now().UTC()}
+	e.Epoch = epochOf(e, f.info)
+	rec := &record{Entry: e, label: f.label, file: f.file, named: true, fd: f.fd}
+	r.take(b, rec)
+	r.checkName(rec)
 	r.totals.Taken++
 	r.totals.Repaired++
-	r.log.Info("took in a segment that no record knew", "segment", f.name, "process_id", b.name, "epoch", f.epoch)
+	r.tell(rec, Repair{Action: TakenIn, Why: "no record knew it"})
 }

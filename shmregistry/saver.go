@@ -9,7 +9,7 @@ import (
 const retryAfter = time.Second
 
 // keepSaved writes the file whenever it is behind, beside the callers; changes that come while it writes are written
-// together. It also closes what was removed: the last descriptor of a segment frees its memory.
+// together. It also tells of repairs, and closes what was removed: the last descriptor of a segment frees its memory.
 func (r *Registry) keepSaved() {
 	defer close(r.done)
 	retry := time.NewTimer(0)
@@ -21,6 +21,13 @@ func (r *Registry) keepSaved() {
 			return
 		case <-r.wake:
 		case <-retry.C:
+		}
+		r.mu.Lock()
+		repairs := r.repairs
+		r.repairs = nil
+		r.mu.Unlock()
+		for _, told := range repairs {
+			r.cfg.OnRepair(told)
 		}
 		if err := r.save(); err != nil {
 			retry.Reset(retryAfter)

@@ -16,7 +16,8 @@ type Totals struct {
 	Repaired       int64  // differences between registry and reality that were made to agree
 	Damaged        int64  // files of the registry that were damaged and kept aside
 	Lost           int64  // handover segments whose contents could not be kept
-	NamesLost      int64  // names that somebody else removed; the segments live on without
+	NamesAgain     int64  // names that somebody else removed, and that were made again
+	NamesLost      int64  // names that somebody else removed, and that could not be made again; the segments live on without
 	Foreign        int64  // names of ours found on files that are not, and left alone
 	Taken          int64  // segments of ours that the file did not know
 	RemoveFailures int64  // names that could not be removed; the next pass tries again
@@ -61,7 +62,7 @@ func (r *Registry) entries() []Entry {
 func (r *Registry) Usage(name string) (segments int, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.bindings[token(name)]
+	b := r.bindings[name]
 	if b == nil {
 		return 0, 0
 	}

@@ -17,7 +17,7 @@ import (
 // openSegments opens the registry of segments, which makes it agree with what
 // there is, before anything is launched.
 func (s *Supervisor) openSegments() error {
-	r, err := shmregistry.Open(shmregistry.Config{StateDir: s.cfg.StateDir, Limits: s.cfg.Segments, Log: s.log})
+	r, err := shmregistry.Open(shmregistry.Config{StateDir: s.cfg.StateDir, Limits: s.cfg.Segments, Log: s.log, OnRepair: s.segmentRepaired})
 	if err != nil {
 		return err
 	}
@@ -26,6 +26,14 @@ func (s *Supervisor) openSegments() error {
 	}
 	s.segments = r
 	return nil
+}
+
+// segmentRepaired takes what the registry had to repair. It is called on a
+// goroutine of the registry.
+func (s *Supervisor) segmentRepaired(r shmregistry.Repair) {
+	_ = s.loop.post(func() {
+		s.repaired(fmt.Sprintf("segment %s of %s: %s: %s", r.Entry.Segment, r.Entry.Binding, r.Action, r.Why))
+	})
 }
 
 // openLeaks starts the search for shared memory that workers make themselves.
@@ -74,9 +82,7 @@ func (s *Supervisor) found(f leak.Finding) {
 // reconcileSegments compares the registry with what there is. It asks the
 // kernel about each segment, so it runs beside the loop.
 func (s *Supervisor) reconcileSegments() {
-	for range s.segments.Reconcile() {
-		_ = s.loop.post(func() { s.repaired("a segment was not as the registry had it") })
-	}
+	s.segments.Reconcile()
 	if s.leaks != nil {
 		s.leaks.Reconcile()
 	}

@@ -15,6 +15,7 @@ import (
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/shmregistry"
+	"understudy/shmregistry/segment"
 )
 
 const tallySegments = "segments: [{name: state, size: 64KiB, on_death: handover}, {name: scratch, size: 4096, on_death: unlink, named: true}]"
@@ -95,6 +96,49 @@ func TestSegmentsAreHandedOver(t *testing.T) {
 	_, epoch, n := d.count(again.Address, "count")
 	require.EqualValues(t, 1, n)
 	require.Greater(t, epoch, uint64(5))
+	d.stopClean()
+}
+
+// Another program opens a segment by its path. What it does to the name, as
+// Python's resource tracker does, is undone, counted and told.
+func TestANamedSegmentKeepsItsName(t *testing.T) {
+	d := startDaemon(t, map[string]string{"tally": tallyManifest(t, "tally", tallySegments)})
+	r := d.launch("tally", "acme")
+	_, _, n := d.count(r.Address, "count")
+	require.EqualValues(t, 1, n)
+	events, err := d.supervisor.WatchEvents(d.ctx(), &understudyv1.WatchEventsRequest{})
+	require.NoError(t, err)
+	_, err = events.Header() // it is subscribed
+	require.NoError(t, err)
+	var path string
+	for _, s := range d.segments(r.ProcessId) {
+		if s.Path != "" && s.State == string(shmregistry.Active) {
+			path = s.Path
+		}
+	}
+	require.Regexp(t, `^/dev/shm/[a-zA-Z0-9._-]{1,96}$`, path)
+	s, err := segment.Open(path)
+	require.NoError(t, err)
+	defer s.Close()
+
+	require.NoError(t, os.Remove(path))
+	for {
+		e, err := events.Recv()
+		require.NoError(t, err)
+		if strings.Contains(e.Message, path) {
+			require.Contains(t, e.Message, "segment scratch of "+r.ProcessId+": named again")
+			break
+		}
+	}
+	again, err := segment.Open(path)
+	require.NoError(t, err)
+	defer again.Close()
+	s.Data()[0]++
+	require.Equal(t, s.Data()[0], again.Data()[0], "the same segment")
+	require.True(t, slices.ContainsFunc(d.segments(r.ProcessId), func(s *understudyv1.SegmentInfo) bool { return s.Path == path }))
+	st, err := d.supervisor.GetStatus(d.ctx(), &understudyv1.GetStatusRequest{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, st.ReconcileRepairs)
 	d.stopClean()
 }
 
