@@ -77,6 +77,7 @@ type Manager struct {
 	// perNamespace counts the bindings of each namespace.
 	perNamespace map[string]int
 	launching    int // launches that wait
+	refused      [limitKinds]uint64
 	closing      bool
 	// wanting is how many bindings of a pattern wait for a worker.
 	wanting map[string]int
@@ -386,7 +387,7 @@ func (m *Manager) launch(r AcquireRequest, done chan<- error) (string, error) {
 		}
 	}
 	if most := m.cfg.MaxWaiting; most > 0 && m.launching >= most {
-		return id, fmt.Errorf("%w: %d waiting launches", ErrExhausted, most)
+		return id, m.refuse(limitWaitingLaunches, "%d waiting launches", most)
 	}
 	m.launching++
 	e.launched = append(e.launched, done)
@@ -428,22 +429,8 @@ func (m *Manager) noteSharing(e *entry, key Key) {
 	m.emit(e, event.SessionShared, note, nil)
 }
 
-// admit refuses a binding beyond the limits.
-func (m *Manager) admit(pattern string, key Key) error {
-	if most := m.cfg.MaxBindings; most > 0 && len(m.bindings) >= most {
-		return fmt.Errorf("%w: %d bindings", ErrExhausted, most)
-	}
-	if most := m.cfg.Pool.MaxWorkers; most > 0 && m.keeper.Count() >= most && m.keeper.Standbys(pool.PoolKey(pattern)) == 0 {
-		return fmt.Errorf("%w: %d workers", ErrExhausted, most)
-	}
-	if most := m.cfg.MaxPerNamespace; most > 0 && key.Namespace != "" && m.perNamespace[key.Namespace] >= most {
-		return fmt.Errorf("%w: %d bindings of namespace %s", ErrExhausted, most, quote(key.Namespace))
-	}
-	return nil
-}
-
 func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r AcquireRequest) (*entry, error) {
-	if err := m.admit(manifest.Name, key); err != nil {
+	if err := m.admit(manifest, key); err != nil {
 		return nil, err
 	}
 	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint, m.cfg.DeepQueues)

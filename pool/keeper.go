@@ -3,7 +3,6 @@ package pool
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -65,6 +64,9 @@ type Config struct {
 	MaxConcurrentStarts int
 	// MaxWorkers bounds the processes, standbys included; 0 is no limit.
 	MaxWorkers int
+	// Descriptors says how many file descriptors are in use, and how many may be;
+	// nil: there is no limit.
+	Descriptors func() (used, most int)
 	// BackoffMin and BackoffMax bound the wait after a failed start.
 	BackoffMin, BackoffMax time.Duration
 	Log                    *slog.Logger
@@ -220,10 +222,11 @@ func (k *Keeper) Count() int { return len(k.workers) }
 
 // room is how many more workers there may be.
 func (k *Keeper) room() int {
+	fits := k.Fits()
 	if k.cfg.MaxWorkers <= 0 {
-		return math.MaxInt
+		return fits
 	}
-	return max(0, k.cfg.MaxWorkers-len(k.workers))
+	return max(0, min(fits, k.cfg.MaxWorkers-len(k.workers)))
 }
 
 // Owns reports whether a child of this process is a worker or a heir, whose
@@ -377,6 +380,7 @@ func (k *Keeper) Reassert() (missed int) {
 		}
 		w.deadBefore = true
 	}
+	k.fill() // room may have come that nobody told of
 	return missed
 }
 

@@ -28,7 +28,7 @@ func (c core) Status() *understudyv1.SupervisorStatus {
 		Pid:              int32(os.Getpid()),
 		UptimeSeconds:    int64(time.Since(s.begun).Seconds()),
 		Bindings:         int32(len(bindings)),
-		Warnings:         warnings(bindings),
+		Limits:           limitMessages(s.limits()),
 		ReconcileRepairs: s.repairs.Load(),
 	}
 	if t := c.EngineTrouble(); t.Rejected > 0 {
@@ -42,15 +42,8 @@ func (c core) Status() *understudyv1.SupervisorStatus {
 	for _, f := range s.currentFeatures() {
 		st.Features = append(st.Features, &understudyv1.Feature{Name: f.Name, InUse: f.InUse, Best: f.Best, Why: f.Why})
 	}
+	st.Warnings = append(st.Warnings, warnings(st, bindings)...)
 	return st
-}
-
-// warnings are what an operator should look at.
-func warnings(bindings []isolation.Binding) (out []string) {
-	if n, least := cutQueues(bindings); n > 0 {
-		out = append(out, fmt.Sprintf("%d endpoints let fewer connections wait than their manifests say, as few as %d: the kernel cuts queues to net.core.somaxconn; raise it, and launch them anew", n, least))
-	}
-	return out
 }
 
 // currentFeatures is what the takeover engine said of itself when it started,

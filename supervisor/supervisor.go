@@ -45,6 +45,7 @@ type Supervisor struct {
 	begun   time.Time
 	ready   chan struct{}
 	addrs   Addrs
+	api     *api.Server // from serve on
 
 	segments    *shmregistry.Registry
 	leaks       *leak.Finder // nil where it cannot look
@@ -156,6 +157,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 			Leaks:               s.leakWatch(),
 			Groups:              s.groups,
 			MaxWorkers:          s.cfg.Limits.Workers,
+			Descriptors:         countDescriptors,
 			Instance:            s.instance(),
 			Pace:                s.cfg.Pace,
 			Realtime:            s.cfg.Sentinel.Realtime,
@@ -208,8 +210,19 @@ func (s *Supervisor) openRuntimeDir() error {
 
 // serve offers the API and the observers' pages until ctx ends.
 func (s *Supervisor) serve(ctx context.Context) error {
+	access, err := s.access()
+	if err != nil {
+		return err
+	}
+	s.api, err = api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"),
+		Mode: fs.FileMode(s.cfg.API.Mode), Access: access, Watchers: s.cfg.Limits.Watchers, Log: s.log}, core{s.manager, s}, s.hub)
+	if err != nil {
+		return err
+	}
+	server := s.api
 	s.metrics.Attach(observe.Sources{
 		Pools:               s.manager.Pools,
+		Limits:              s.limits,
 		Bindings:            s.manager.List,
 		Features:            s.currentFeatures,
 		Segments:            s.segments.Totals,
@@ -218,15 +231,6 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		DroppedLogLines:     s.manager.Keeper().DroppedLines,
 		EngineTrouble:       s.manager.EngineTrouble,
 	})
-	access, err := s.access()
-	if err != nil {
-		return err
-	}
-	server, err := api.Listen(api.Options{Port: s.cfg.GRPCPort, Socket: filepath.Join(s.cfg.RuntimeDir, "api.sock"),
-		Mode: fs.FileMode(s.cfg.API.Mode), Access: access, Watchers: s.cfg.Limits.Watchers, Log: s.log}, core{s.manager, s}, s.hub)
-	if err != nil {
-		return err
-	}
 	pages, err := observe.Listen(observe.Options{MetricsPort: s.cfg.MetricsPort, HealthPort: s.cfg.HealthPort, Log: s.log}, s.metrics, s.healthy, s.spared)
 	if err != nil {
 		server.Stop()

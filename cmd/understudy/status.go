@@ -105,13 +105,34 @@ func (c *cli) printStatus(s *understudyv1.SupervisorStatus) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(c.stdout)
+	if err := table(c.stdout, "LIMIT|IN USE|AT MOST|REFUSED", limitRows(s)); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.stdout)
+	var rows [][]string
+	for _, f := range s.GetFeatures() {
+		rows = append(rows, []string{f.GetName(), f.GetInUse(), yesNo(f.GetBest())})
+	}
+	if err := table(c.stdout, "FEATURE|IN USE|BEST", rows); err != nil {
+		return err
+	}
+	if len(s.GetWarnings()) > 0 {
+		fmt.Fprintln(c.stdout)
+	}
 	for _, w := range s.GetWarnings() {
 		fmt.Fprintln(c.stdout, "warning:", w)
 	}
-	var rows [][]string
-	for _, f := range s.GetFeatures() {
-		rows = append(rows, []string{f.GetName(), f.GetInUse(), yesNo(f.GetBest()), f.GetWhy()})
+	return nil
+}
+
+func limitRows(s *understudyv1.SupervisorStatus) (rows [][]string) {
+	for _, l := range s.GetLimits() {
+		most := "no limit"
+		if l.GetMax() > 0 {
+			most = fmt.Sprint(l.GetMax())
+		}
+		rows = append(rows, []string{l.GetName(), fmt.Sprint(l.GetUsed()), most, fmt.Sprint(l.GetRefused())})
 	}
-	fmt.Fprintln(c.stdout)
-	return table(c.stdout, "FEATURE|IN USE|BEST|WHY NOT THE BETTER ONE", rows)
+	return rows
 }

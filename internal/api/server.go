@@ -93,15 +93,16 @@ const (
 
 // Server serves the API from Listen to Stop.
 type Server struct {
-	grpc    *grpc.Server
-	health  *health.Server
-	tcp     net.Listener // nil where it is off
-	unix    *socketListener
-	access  Access
-	log     *slog.Logger
-	socket  string
-	closing context.Context
-	close   context.CancelFunc
+	grpc       *grpc.Server
+	health     *health.Server
+	supervisor *supervisorService
+	tcp        net.Listener // nil where it is off
+	unix       *socketListener
+	access     Access
+	log        *slog.Logger
+	socket     string
+	closing    context.Context
+	close      context.CancelFunc
 }
 
 // Listen opens the port and the socket, so that errors come now. Connections
@@ -140,7 +141,8 @@ func Listen(o Options, core Core, events *observe.Hub) (*Server, error) {
 	)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	launcher.RegisterPatternLauncherServer(s.grpc, &launcherService{core: core, begun: time.Now()})
-	service.RegisterSupervisorServer(s.grpc, &supervisorService{core: core, events: events, closing: s.closing, access: o.Access, watchers: int64(o.Watchers)})
+	s.supervisor = &supervisorService{core: core, events: events, closing: s.closing, access: o.Access, watchers: int64(o.Watchers)}
+	service.RegisterSupervisorServer(s.grpc, s.supervisor)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	for name := range s.grpc.GetServiceInfo() {
 		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
@@ -173,6 +175,11 @@ func (s *Server) listeners() []net.Listener {
 		return []net.Listener{s.unix}
 	}
 	return []net.Listener{s.tcp, s.unix}
+}
+
+// Watchers is how many streams of routes and events there are.
+func (s *Server) Watchers() isolation.Limit {
+	return isolation.Limit{Name: "watchers", Used: int(s.supervisor.watching.Load()), Max: int(s.supervisor.watchers), Refused: s.supervisor.refused.Load()}
 }
 
 // Socket is the path of the unix socket.

@@ -30,12 +30,14 @@ type supervisorService struct {
 	// watchers bounds the streams of routes and events together; 0 is no limit.
 	watchers int64
 	watching atomic.Int64
+	refused  atomic.Uint64
 }
 
 // watch takes the place of one more stream, until done is called.
 func (s *supervisorService) watch() (done func(), err error) {
 	if n := s.watching.Add(1); s.watchers > 0 && n > s.watchers {
 		s.watching.Add(-1)
+		s.refused.Add(1)
 		return nil, status.Errorf(codes.ResourceExhausted, "limit is reached: %d watchers", s.watchers)
 	}
 	return func() { s.watching.Add(-1) }, nil

@@ -25,6 +25,7 @@ func sources() Sources {
 			return []isolation.Binding{{ProcessID: "ns:acme:echo", State: isolation.Active, Segments: 2, SegmentBytes: 4096,
 				OwnObjects: 1, OwnBytes: 512, BacklogCut: true}, {State: isolation.Failed}}
 		},
+		Limits:   func() []isolation.Limit { return []isolation.Limit{{Name: "workers", Used: 3, Max: 4, Refused: 5}} },
 		Segments: func() shmregistry.Totals { return shmregistry.Totals{Made: 7, Repaired: 8} },
 		Features: func() []sentinel.Feature {
 			return []sentinel.Feature{{Name: "death source", InUse: "kernel", Best: true}, {Name: "real-time priority", InUse: "none"}}
@@ -90,6 +91,9 @@ func TestMetricsPage(t *testing.T) {
 		`understudy_binding_own_shared_objects{process_id="ns:acme:echo"} 1`,
 		`understudy_binding_own_shared_bytes{process_id="ns:acme:echo"} 512`,
 		`understudy_endpoints_cut 1`,
+		`understudy_limit_used{limit="workers"} 3`,
+		`understudy_limit_max{limit="workers"} 4`,
+		`understudy_limit_refused_total{limit="workers"} 5`,
 		`understudy_segments_made_total 7`,
 		`understudy_segment_trouble_total{what="repaired"} 8`,
 		`understudy_dropped_events_total{where="subscriber"} 5`,

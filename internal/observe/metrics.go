@@ -18,6 +18,7 @@ type Sources struct {
 	Pools    func() []pool.Stats
 	Bindings func() []isolation.Binding
 	Features func() []sentinel.Feature
+	Limits   func() []isolation.Limit
 	Segments func() shmregistry.Totals
 	// What was dropped is counted since the start.
 	DroppedEvents       func() uint64

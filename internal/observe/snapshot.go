@@ -15,6 +15,8 @@ type snapshot struct {
 	logLines *prometheus.Desc
 	features *prometheus.Desc
 	cut      *prometheus.Desc
+	// Of each limit.
+	used, most, refused *prometheus.Desc
 	// Shared memory: of each binding, of all, and what went wrong.
 	bindingSegments, bindingBytes *prometheus.Desc
 	ownObjects, ownBytes          *prometheus.Desc
@@ -34,6 +36,9 @@ func newSnapshot(sources Sources) *snapshot {
 		logLines:        desc("dropped_log_lines_total", "Lines of workers' output that were not logged."),
 		features:        desc("feature_in_use", "1 where the best form of a kernel feature is in use, 0 where a fallback is.", "name", "in_use"),
 		cut:             desc("endpoints_cut", "Endpoints at which fewer connections may wait than their manifest says, as net.core.somaxconn cuts their queue."),
+		used:            desc("limit_used", "How much of a limit is in use.", "limit"),
+		most:            desc("limit_max", "A limit; 0 where there is none.", "limit"),
+		refused:         desc("limit_refused_total", "Calls that were refused because of a limit.", "limit"),
 		bindingSegments: desc("binding_segments", "Shared-memory segments of a binding.", "process_id"),
 		bindingBytes:    desc("binding_segment_bytes", "Bytes of data in the segments of a binding.", "process_id"),
 		ownObjects:      desc("binding_own_shared_objects", "Shared-memory objects that the active worker made itself.", "process_id"),
@@ -46,7 +51,7 @@ func newSnapshot(sources Sources) *snapshot {
 
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features, s.cut, s.bindingSegments,
+	for _, d := range []*prometheus.Desc{s.workers, s.bindings, s.events, s.logLines, s.features, s.cut, s.used, s.most, s.refused, s.bindingSegments,
 		s.bindingBytes, s.ownObjects, s.ownBytes, s.segmentsMade, s.segmentTrouble, s.engineTrouble} {
 		out <- d
 	}
@@ -95,6 +100,11 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 			best = 1
 		}
 		gauge(s.features, best, f.Name, f.InUse)
+	}
+	for _, l := range s.sources.Limits() {
+		gauge(s.used, float64(l.Used), l.Name)
+		gauge(s.most, float64(l.Max), l.Name)
+		counter(s.refused, float64(l.Refused), l.Name)
 	}
 	t := s.sources.Segments()
 	counter(s.segmentsMade, float64(t.Made))
