@@ -19,6 +19,9 @@ type Limit struct {
 // WorkersThatFit names the limit that the file descriptors set: an estimate.
 const WorkersThatFit = "workers that fit into them"
 
+// Count is how many bindings there are, for the loop.
+func (m *Manager) Count() int { return len(m.bindings) }
+
 // limitKind says which limit is meant.
 type limitKind int
 

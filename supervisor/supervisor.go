@@ -276,22 +276,3 @@ func (s *Supervisor) events(e event.Event) {
 	s.metrics.Count(e)
 	s.hub.Publish(e)
 }
-
-func (s *Supervisor) healthy() error {
-	select {
-	case <-s.loop.ended:
-		return isolation.ErrClosed
-	default:
-		return nil
-	}
-}
-
-// spared says whether every pool has the spares that it should have.
-func (s *Supervisor) spared() error {
-	for _, p := range s.manager.Pools() {
-		if p.Standby < p.Min {
-			return fmt.Errorf("pattern %s has %d of %d spares", p.Pattern, p.Standby, p.Min)
-		}
-	}
-	return s.healthy()
-}

@@ -18,7 +18,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -138,16 +137,12 @@ func supervise(ctx context.Context, s *supervisor.Supervisor, stdout io.Writer) 
 		cancel()
 		return errors.Join(fmt.Errorf("nobody reads that it is ready: %w", err), <-ended)
 	}
-	// No service manager is no error, and one that does not listen is its own
-	// affair.
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	_, _ = daemon.SdNotify(true, daemon.SdNotifyStopping)
-	return <-ended
+	told := make(chan struct{})
+	go func() { tellServiceManager(ctx, s); close(told) }()
+	err = <-ended
+	cancel()
+	<-told
+	return err
 }
 
 // logHangups tells of each SIGHUP, as nothing else happens at one.

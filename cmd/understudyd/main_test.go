@@ -294,25 +294,6 @@ func TestABrokenManifestDisturbsNobody(t *testing.T) {
 	require.Contains(t, d.stderr.String(), dir+"/p/broken/manifest.yaml:2: program: ")
 }
 
-func TestTheServiceManagerIsTold(t *testing.T) {
-	dir := home(t)
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	require.NoError(t, err)
-	defer socket.Close()
-	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
-	d := start(t, dir)
-	said := func() string {
-		buf := make([]byte, 100)
-		require.NoError(t, socket.SetReadDeadline(time.Now().Add(10*time.Second)))
-		n, err := socket.Read(buf)
-		require.NoError(t, err)
-		return string(buf[:n])
-	}
-	require.Equal(t, "READY=1", said())
-	require.Zero(t, d.stop(t, unix.SIGTERM))
-	require.Equal(t, "STOPPING=1", said())
-}
-
 func TestVersion(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"--version"}, &out, nil))

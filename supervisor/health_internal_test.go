@@ -1,0 +1,58 @@
+package supervisor
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"understudy/internal/observe"
+	"understudy/isolation"
+)
+
+// A loop that stands still has not ended: only an answer shows that it runs.
+// Nobody who asks stands still with it.
+func TestALoopThatStandsStillIsNotHealthy(t *testing.T) {
+	s := &Supervisor{loop: newLoop()}
+	pages := observe.HealthHandler(s.healthy, s.spared)
+	code := func(page string) int {
+		answered := make(chan int, 1)
+		go func() {
+			w := httptest.NewRecorder()
+			pages.ServeHTTP(w, httptest.NewRequest(http.MethodGet, page, nil))
+			answered <- w.Code
+		}()
+		select {
+		case c := <-answered:
+			return c
+		case <-time.After(time.Minute):
+			t.Fatalf("%s does not answer", page)
+			return 0
+		}
+	}
+	over := false
+	go s.loop.run(func() bool { return over })
+	require.Equal(t, http.StatusOK, code("/healthz"))
+
+	goOn := make(chan struct{})
+	require.NoError(t, s.loop.post(func() { <-goOn }))
+	require.Equal(t, http.StatusServiceUnavailable, code("/healthz"))
+	require.Equal(t, http.StatusServiceUnavailable, code("/readyz"))
+	for range loopQueue { // nobody has room to ask any more
+		select {
+		case s.loop.queue <- func() {}:
+		default:
+		}
+	}
+	require.Equal(t, http.StatusServiceUnavailable, code("/healthz"))
+	_, err := s.Summary(time.Millisecond)
+	require.ErrorContains(t, err, "does not answer within 1ms")
+
+	close(goOn)
+	require.Equal(t, http.StatusOK, code("/healthz"))
+	require.NoError(t, s.loop.post(func() { over = true }))
+	<-s.loop.ended
+	require.ErrorIs(t, s.healthy(), isolation.ErrClosed)
+}
