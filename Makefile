@@ -4,8 +4,12 @@ PACKAGES := ./...
 TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 # A pattern program is a folder with a main.go; it is built beside its manifest.
 PROGRAMS := $(patsubst patterns/%/main.go,%,$(wildcard patterns/*/main.go))
+# The binaries say which commit they are of, whatever GOFLAGS says; without git,
+# or outside of a clone, they cannot.
+STAMP    := $(if $(shell git rev-parse HEAD 2>/dev/null),-buildvcs=true)
 # Static binaries run in any container, and their fork copies less.
-BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath $(STAMP)
+BIN      ?= bin/
 # The race detector needs a C compiler.
 RACE     := $(if $(shell command -v $$($(GO) env CC)),-race)
 # How long `make fuzz` takes, all fuzz targets together, in seconds.
@@ -21,7 +25,7 @@ VM_FLAGS    ?=
 .PHONY: build programs demo test test-vm findings lint tidy fuzz bench proto clean
 
 build: programs
-	$(BUILD) -o bin/ ./cmd/understudyd ./cmd/understudy
+	$(BUILD) -o $(BIN) ./cmd/understudyd ./cmd/understudy
 
 programs:
 	$(foreach p,$(PROGRAMS),$(BUILD) -o patterns/$(p)/$(p) ./patterns/$(p) &&) true

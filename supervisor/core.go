@@ -3,11 +3,11 @@ package supervisor
 import (
 	"fmt"
 	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"understudy/internal/hypervisor"
+	"understudy/internal/version"
 	"understudy/isolation"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
@@ -23,8 +23,10 @@ type core struct {
 func (c core) Status() *understudyv1.SupervisorStatus {
 	s := c.supervisor
 	bindings := c.List()
+	build := version.Get()
 	st := &understudyv1.SupervisorStatus{
-		Version:          version(),
+		Version:          build.Version,
+		Revision:         build.Revision,
 		Pid:              int32(os.Getpid()),
 		UptimeSeconds:    int64(time.Since(s.begun).Seconds()),
 		Bindings:         int32(len(bindings)),
@@ -54,13 +56,4 @@ func (s *Supervisor) currentFeatures() []sentinel.Feature {
 		features = slices.Clone(*f)
 	}
 	return append(features, s.leakFeature(), s.groupsFeature(), s.queuesFeature(), memoryFeature(hypervisor.PageReporting()))
-}
-
-// version is the module's, from the binary itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }

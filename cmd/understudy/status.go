@@ -95,6 +95,7 @@ func some(n int32) string {
 func (c *cli) printStatus(s *understudyv1.SupervisorStatus) error {
 	err := facts(c.stdout, [][2]string{
 		{"version", s.GetVersion()},
+		{"revision", s.GetRevision()},
 		{"pid", number(s.GetPid())},
 		{"uptime", (time.Duration(s.GetUptimeSeconds()) * time.Second).String()},
 		{"bindings", fmt.Sprint(s.GetBindings())},

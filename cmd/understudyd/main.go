@@ -16,11 +16,11 @@ import (
 	"math"
 	"os"
 	"os/signal"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/version"
 	"understudy/supervisor"
 )
 
@@ -81,7 +81,7 @@ that process dies.
 
 Settings come from --config FILE and from flags; flags win.`,
 		Example:           "  understudyd --patterns-dir patterns\n  understudyd --config /etc/understudy/understudy.yaml",
-		Version:           version(),
+		Version:           version.Get().String(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -108,7 +108,8 @@ Settings come from --config FILE and from flags; flags win.`,
 			ended := make(chan struct{})
 			defer close(ended)
 			go logHangups(log, hangups, ended)
-			log.Info("understudyd starts", "version", version(), "runtime_dir", cfg.RuntimeDir, "patterns_dir", cfg.PatternsDir)
+			build := version.Get()
+			log.Info("understudyd starts", "version", build.Version, "revision", build.Revision, "runtime_dir", cfg.RuntimeDir, "patterns_dir", cfg.PatternsDir)
 			return supervise(cmd.Context(), s, stdout)
 		},
 	}
@@ -162,12 +163,4 @@ func orOff(addr string) string {
 		return "off"
 	}
 	return addr
-}
-
-// version is what the build knows of the module's version.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
-	}
-	return "unknown"
 }

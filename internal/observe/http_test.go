@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"understudy/internal/event"
+	"understudy/internal/version"
 	"understudy/isolation"
 	"understudy/pool"
 	"understudy/sentinel"
@@ -75,6 +76,7 @@ func TestMetricsPage(t *testing.T) {
 	code, body := get(t, "http://"+pages.MetricsAddr()+"/metrics")
 	require.Equal(t, http.StatusOK, code)
 	lines := strings.Split(body, "\n")
+	build := version.Get()
 	for _, want := range []string{
 		`understudy_failovers_total{cause="SIGKILL",pattern="echo"} 1`,
 		`understudy_failover_seconds_bucket{le="0.0001"} 0`,
@@ -100,6 +102,7 @@ func TestMetricsPage(t *testing.T) {
 		`understudy_dropped_events_total{where="engine"} 6`,
 		`understudy_dropped_log_lines_total 6`,
 		`understudy_reconcile_repairs_total 1`,
+		`understudy_build_info{go_version="` + build.Go + `",revision="` + build.Revision + `",version="` + build.Version + `"} 1`,
 		`understudy_feature_in_use{in_use="kernel",name="death source"} 1`,
 		`understudy_feature_in_use{in_use="none",name="real-time priority"} 0`,
 	} {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"understudy/internal/event"
+	"understudy/internal/version"
 	"understudy/isolation"
 	"understudy/pool"
 	"understudy/sentinel"
@@ -62,7 +63,11 @@ func NewMetrics() *Metrics {
 		repairs: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "reconcile_repairs_total",
 			Help: "Differences that reconcile passes found and repaired. 0 in a healthy run."}),
 	}
-	m.registry.MustRegister(m.failovers, m.failoverTime, m.starts, m.startFailures, m.repairs,
+	build := version.Get()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "Always 1; the labels say which build this is.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go_version": build.Go}})
+	info.Set(1)
+	m.registry.MustRegister(info, m.failovers, m.failoverTime, m.starts, m.startFailures, m.repairs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
