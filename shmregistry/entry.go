@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"understudy/shmregistry/segment"
 )
 
 // State is where a segment is in its life.
@@ -36,12 +38,13 @@ type Entry struct {
 type record struct {
 	Entry
 	label  label
-	file   string // its name in the shared-memory directory, or as a memfd
-	named  bool   // it has names in the shared-memory directory, or had
-	watch  int    // of its names: an inotify watch, 0 where there is none
-	unkept bool   // it has no second name: that was logged
-	fd     int    // open as long as the record is in a binding's list
-	dead   bool   // the last reconcile pass found its owner dead
+	file   string        // its name in the shared-memory directory, or as a memfd
+	named  bool          // it has names in the shared-memory directory, or had
+	watch  int           // of its names: an inotify watch, 0 where there is none
+	unkept bool          // it has no second name: that was logged
+	fd     int           // open as long as the record is in a binding's list
+	known  segment.Known // of its header
+	dead   bool          // the last reconcile pass found its owner dead
 }
 
 // binding is what one binding has.
@@ -50,11 +53,13 @@ type binding struct {
 	claimed bool // somebody has asked for it since the registry was opened
 	records []*record
 	bytes   int64
+	highest uint64 // epoch that it was asked for, or that one of its segments has
 }
 
 func (b *binding) add(rec *record) {
 	b.records = append(b.records, rec)
 	b.bytes += rec.Size
+	b.highest = max(b.highest, rec.Epoch)
 }
 
 func (b *binding) drop(rec *record) {

@@ -39,11 +39,15 @@ func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared,
 		return nil, ErrClosed
 	}
 	b := r.bindingFor(name)
+	b.highest = max(b.highest, epoch)
 	prepared := make([]Prepared, len(specs))
 	var made []*record
 	for i, spec := range specs {
 		rec := b.find(spec.Name, spec.OnDeath, epoch)
 		err := b.fits(rec, spec)
+		if rec != nil {
+			r.mendHeader(b, rec)
+		}
 		if err == nil && rec == nil {
 			rec, err = r.makeSegment(b, epoch, spec)
 			if err == nil {

@@ -46,35 +46,3 @@ func (r *Registry) setPath(rec *record, path string, told Repair) {
 	r.totals.Repaired++
 	r.tell(rec, told)
 }
-
-// Action says what a repair did.
-type Action string
-
-const (
-	NamedAgain Action = "named again" // a name that somebody removed is there again
-	NameLost   Action = "name lost"   // a name is gone for now; the segment goes on without
-	OwnerDead  Action = "owner dead"  // its worker had died and nobody had said so: as after Died
-	TakenIn    Action = "taken in"    // a segment of ours without a record; it has one now
-	Cleared    Action = "cleared"     // such a segment that nobody wants, which was removed
-)
-
-// Repair is something that was wrong with one segment, and what was done.
-type Repair struct {
-	Entry  Entry // as it is since
-	Action Action
-	Why    string
-}
-
-// maxRepairs bounds the repairs that wait to be told. All are counted.
-const maxRepairs = 1000
-
-// tell logs a repair, and has it told. The caller has the lock.
-func (r *Registry) tell(rec *record, told Repair) {
-	told.Entry = rec.Entry
-	r.log.Warn("a segment was repaired", "segment", rec.Segment, "process_id", rec.Binding, "epoch", rec.Epoch,
-		"action", string(told.Action), "why", told.Why)
-	if r.cfg.OnRepair != nil && len(r.repairs) < maxRepairs {
-		r.repairs = append(r.repairs, told)
-		r.wakeSaver()
-	}
-}

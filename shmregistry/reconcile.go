@@ -10,6 +10,7 @@ import (
 // is for a timer: it looks at each segment's name and owner.
 //
 //   - A name that somebody removed: made again, where that was not noticed yet.
+//   - A header that somebody overwrote: written again.
 //   - An owner that has been dead since the last pass: as [Registry.Died].
 //   - A named segment of ours without a record: taken in; removed by a later pass where nobody asked for it and
 //     nobody has it open.
@@ -93,6 +94,7 @@ func (r *Registry) repair(l look, removing bool) {
 	if rec.named {
 		r.checkName(rec)
 	}
+	r.mendHeader(l.binding, rec)
 	switch {
 	case l.ownless && !rec.dead:
 		rec.dead = true // its death is being told, or not: the next pass knows

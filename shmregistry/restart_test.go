@@ -105,14 +105,6 @@ func TestARestartTellsWorkFromWhatWasMadeAhead(t *testing.T) {
 	}
 }
 
-// A header that was scribbled over does not lead the next epochs astray.
-func TestScribbledEpoch(t *testing.T) {
-	r := newPlace(t).open(t)
-	_, mapped := mustPrepare(t, r, "b", 3, work)
-	require.NoError(t, mapped[0].Raise(1<<63))
-	require.EqualValues(t, 3, r.LastEpoch("b"))
-}
-
 func TestAMemfdIsFetchedFromAMappingAlone(t *testing.T) {
 	if _, err := os.ReadDir("/proc/self/map_files"); err != nil {
 		t.Skipf("/proc/PID/map_files cannot be read: %v", err)

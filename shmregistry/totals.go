@@ -18,6 +18,7 @@ type Totals struct {
 	Lost           int64  // handover segments whose contents could not be kept
 	NamesAgain     int64  // names that somebody else removed, and that were made again
 	NamesLost      int64  // names that somebody else removed, and that could not be made again; the segments live on without
+	HeadersMended  int64  // headers that somebody else overwrote, and that were written again
 	Foreign        int64  // names of ours found on files that are not, and left alone
 	Taken          int64  // segments of ours that the file did not know
 	RemoveFailures int64  // names that could not be removed; the next pass tries again

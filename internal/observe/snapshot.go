@@ -109,7 +109,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	t := s.sources.Segments()
 	counter(s.segmentsMade, float64(t.Made))
 	for what, n := range map[string]int64{"write_failed": t.WriteFailures, "repaired": t.Repaired, "damaged": t.Damaged,
-		"lost": t.Lost, "named_again": t.NamesAgain, "name_lost": t.NamesLost, "foreign": t.Foreign, "taken": t.Taken, "remove_failed": t.RemoveFailures} {
+		"lost": t.Lost, "named_again": t.NamesAgain, "name_lost": t.NamesLost, "header_mended": t.HeadersMended, "foreign": t.Foreign, "taken": t.Taken, "remove_failed": t.RemoveFailures} {
 		counter(s.segmentTrouble, float64(n), what)
 	}
 	if s.sources.EngineTrouble != nil {

@@ -68,8 +68,8 @@ func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
 	if err := s.checkSlots(slotSize); err != nil {
 		return nil, err
 	}
-	if is := s.Epoch(); is > epoch {
-		return nil, fmt.Errorf("segment at epoch %d, ours is %d: %w", is, epoch, ErrStale)
+	if err := s.current(epoch); err != nil {
+		return nil, err
 	}
 	size := s.word64(atSlotSize)
 	if !atomic.CompareAndSwapUint64(size, 0, uint64(slotSize)) {
@@ -108,8 +108,8 @@ func (c *Cell) Next() []byte { return c.s.slot(c.word.target(), c.size) }
 // Commit publishes what was built in [Cell.Next] and wakes those who wait for it. It fails with [ErrStale] where
 // another epoch has the segment or took the cell; nothing is published then, and never will be by this owner.
 func (c *Cell) Commit() error {
-	if is := c.s.Epoch(); is > uint64(c.word.epoch()) {
-		return fmt.Errorf("segment at epoch %d, ours is %d: %w", is, c.word.epoch(), ErrStale)
+	if err := c.s.current(uint64(c.word.epoch())); err != nil {
+		return err
 	}
 	next := c.word.committed()
 	p := c.s.word64(atCell)

@@ -61,22 +61,41 @@ func (s *Segment) Data() []byte { return s.mapped[HeaderSize:] }
 // Size is the size of the data in bytes.
 func (s *Segment) Size() int64 { return s.size }
 
+// MaxEpoch is higher than every epoch that a supervisor gives: they count the
+// activations of a binding, from 1 or from the time in milliseconds. A header
+// with a higher one was overwritten.
+const MaxEpoch = 1 << 48
+
 // Epoch is the highest epoch that may write.
 func (s *Segment) Epoch() uint64 { return atomic.LoadUint64(s.word64(atEpoch)) }
 
-// Raise raises the segment's epoch to the caller's. It must be called before the first write, and fails with
-// [ErrStale] where a higher epoch is there already: the caller must not write then.
+// Raise raises the segment's epoch to the caller's. It must be called before the
+// first write, and fails with [ErrStale] where a higher epoch is there already:
+// the caller must not write then. What is there above [MaxEpoch] is no epoch, and
+// the caller's takes its place.
 func (s *Segment) Raise(epoch uint64) error {
+	if epoch > MaxEpoch {
+		return fmt.Errorf("epoch %d, expected at most %d: %w", epoch, uint64(MaxEpoch), ErrLayout)
+	}
 	p := s.word64(atEpoch)
 	for {
 		is := atomic.LoadUint64(p)
-		if is > epoch {
+		if is > epoch && is <= MaxEpoch {
 			return fmt.Errorf("segment at epoch %d, ours is %d: %w", is, epoch, ErrStale)
 		}
 		if is == epoch || atomic.CompareAndSwapUint64(p, is, epoch) {
 			return nil
 		}
 	}
+}
+
+// current fails with [ErrStale] where a higher epoch than the caller's has the
+// segment.
+func (s *Segment) current(epoch uint64) error {
+	if s.Epoch() <= epoch {
+		return nil
+	}
+	return s.Raise(epoch)
 }
 
 // Word is the aligned word at offset bytes into the data, for atomic operations and for [Wait]. It panics where the

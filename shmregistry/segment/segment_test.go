@@ -134,3 +134,28 @@ func TestWordIsAlignedAndWithin(t *testing.T) {
 		require.Panics(t, func() { s.Word(offset) }, offset)
 	}
 }
+
+// An epoch that no supervisor gives was written by a stray pointer: it stops
+// nobody, neither from taking the segment nor in the middle of its work.
+func TestAnEpochThatCannotBe(t *testing.T) {
+	fd := newFD(t, 1000)
+	s := mustMap(t, fd)
+	overwrite := func(epoch uint64) {
+		_, err := unix.Pwrite(fd, binary.LittleEndian.AppendUint64(nil, epoch), 24)
+		require.NoError(t, err)
+	}
+	overwrite(1<<64 - 1)
+	require.NoError(t, s.Raise(3))
+	require.EqualValues(t, 3, s.Epoch())
+	overwrite(segment.MaxEpoch + 1)
+	c, err := s.Cell(3, 5)
+	require.NoError(t, err)
+	overwrite(1<<64 - 1)
+	require.NoError(t, c.Commit())
+	require.EqualValues(t, 3, s.Epoch())
+
+	overwrite(segment.MaxEpoch)
+	require.ErrorIs(t, s.Raise(4), segment.ErrStale)
+	require.ErrorIs(t, c.Commit(), segment.ErrStale)
+	require.ErrorIs(t, s.Raise(segment.MaxEpoch+1), segment.ErrLayout)
+}
