@@ -41,6 +41,9 @@ type Config struct {
 	Epochs Epochs
 	Pool   pool.Config
 	Event  event.Sink
+	// Unnoticed hears that a worker is dying or dead and the engine has not told
+	// of it yet; nil where nobody wants to know.
+	Unnoticed func()
 }
 
 // Epochs is what the manager needs of *epochs.Mark.
@@ -153,6 +156,7 @@ func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine 
 		Exited:      m.workerExited,
 		StartFailed: m.startFailed,
 		Event:       cfg.Event,
+		Unnoticed:   cfg.Unnoticed,
 	})
 	return m
 }

@@ -100,6 +100,7 @@ func (k *Keeper) exited(w *Worker) {
 	if w.status != nil {
 		return
 	}
+	k.unnoticed(w)
 	_ = unix.Kill(-w.Pid, unix.SIGKILL)
 	k.reaper.Unwatch(w.Pid) // in case that it was not the reaper who told
 	status, err := sentinel.Reap(int(w.pidfd.Fd()))
@@ -241,6 +242,7 @@ func (k *Keeper) Dumping(w *Worker, thread int) {
 // settleHeir sees to the heir of a worker that has died. One that died before
 // it was ready may have left an heir that it never told of.
 func (k *Keeper) settleHeir(w *Worker) {
+	k.adoptHeir(w, 1) // if it could not be, so far
 	switch {
 	case w.heir != 0:
 		k.after(pace.Patience, func() { k.heirs.hasten(w.heir) })

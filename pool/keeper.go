@@ -56,6 +56,9 @@ type Hooks struct {
 	StartFailed func(pool PoolKey, err *StartError)
 	// Event takes what happened.
 	Event event.Sink
+	// Unnoticed: a worker is dying or dead, and the engine has not told of it. It
+	// may be nil.
+	Unnoticed func()
 }
 
 // Config bounds the starting of workers.
@@ -212,8 +215,16 @@ func (k *Keeper) Activated(id takeover.WorkerID, processID string, epoch uint64)
 
 // Noticed hears that the engine has told of a worker's death.
 func (k *Keeper) Noticed(w *Worker) {
+	w.noticed = true
 	if w.alive() {
 		k.reaper.Unmute(w.Pid)
+	}
+}
+
+// unnoticed tells, where the engine has not, of a worker that seems to be dead.
+func (k *Keeper) unnoticed(w *Worker) {
+	if !w.noticed && k.hooks.Unnoticed != nil {
+		k.hooks.Unnoticed()
 	}
 }
 

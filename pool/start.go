@@ -136,6 +136,7 @@ func (k *Keeper) lostControl(w *Worker, err error) {
 		}
 		return
 	case closed:
+		k.unnoticed(w)
 		k.after(controlGrace, func() {
 			switch {
 			case !w.alive() || w.State == Draining:
@@ -198,16 +199,37 @@ func (k *Keeper) ready(w *Worker, r *understudyv1.Ready) {
 		k.fail(w, CauseProtocol, fmt.Errorf("speaks control protocol %d; this supervisor speaks 1", r.Protocol))
 		return
 	}
-	if pid := int(r.HeirPid); pid > 0 && k.byPid[pid] == nil {
-		if err := k.heirs.adopt(pid); err != nil {
-			w.log.Warn("worker's heir cannot be watched", "error", err)
-		} else {
-			w.heir = pid
-			k.introduceHeir(w)
-			k.heirs.tell(pid)
-		}
-	}
+	w.heirTold = int(r.HeirPid)
+	k.adoptHeir(w, heirTries)
 	k.sendProbe(w)
+}
+
+const (
+	// heirTries is how often an heir is adopted that cannot be watched, or has
+	// not named itself yet, and heirPause the time between two tries.
+	heirTries = 5
+	heirPause = 20 * time.Millisecond
+)
+
+// adoptHeir takes over the heir that w has told of.
+func (k *Keeper) adoptHeir(w *Worker, tries int) {
+	pid := w.heirTold
+	if pid <= 0 || w.heir != 0 || k.byPid[pid] != nil {
+		return
+	}
+	err := k.heirs.adopt(pid)
+	switch {
+	case err == nil:
+		w.heir = pid
+		k.heirs.tell(pid)
+		if w.alive() {
+			k.introduceHeir(w)
+		}
+	case tries > 1 && w.alive():
+		k.after(heirPause, func() { k.adoptHeir(w, tries-1) })
+	default:
+		w.log.Warn("worker's heir cannot be watched", "error", err)
+	}
 }
 
 // warm makes a standby, or an active worker where an engine that is gone had

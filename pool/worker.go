@@ -75,6 +75,10 @@ type Worker struct {
 	withdrawing bool
 	// deadBefore: a reconcile pass found the process dead and not reaped.
 	deadBefore bool
+	// heirTold is the pid of the heir that it has told of, or 0.
+	heirTold int
+	// noticed: the engine has told of its death.
+	noticed bool
 	// wasWarm: it has been a standby; its start is over.
 	wasWarm bool
 }

@@ -26,6 +26,9 @@ import (
 // patience bounds every wait in these tests: what takes longer does not come.
 const patience = 60 * time.Second
 
+// resyncInterval is the daemon's.
+const resyncInterval = 300 * time.Millisecond
+
 // daemon is a running understudyd.
 type daemon struct {
 	t          *testing.T
@@ -110,7 +113,7 @@ func (d *daemon) restart() {
 func (d *daemon) command(runtimeDir, stateDir string) *exec.Cmd {
 	cmd := exec.Command(program(d.t, "understudyd"), "--patterns-dir", d.path("patterns"), "--runtime-dir", runtimeDir, "--state-dir", stateDir,
 		"--grpc-port", "0", "--metrics-port", "0", "--health-port", "0",
-		"--resync-interval", "300ms", "--backoff-period", "10ms..100ms")
+		"--resync-interval", resyncInterval.String(), "--backoff-period", "10ms..100ms")
 	// What it starts inherits TMPDIR: by it a stray process is known as ours.
 	cmd.Env = append(os.Environ(), "TMPDIR="+d.mark(), "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -44,7 +44,7 @@ func programsDir() string {
 // the daemon is built with it too: a race shows in its exit code.
 var build = sync.OnceValue(func() error {
 	for pkg, flags := range map[string][]string{"understudy/cmd/understudyd": raceFlag(), "understudy/patterns/echo": nil} {
-		args := append(append([]string{"build"}, flags...), "-o", programsDir()+"/", pkg)
+		args := append(append([]string{"build", "-tags", buildTags}, flags...), "-o", programsDir()+"/", pkg)
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, out)
 		}

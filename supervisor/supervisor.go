@@ -63,7 +63,10 @@ type Supervisor struct {
 	manager      *isolation.Manager
 	engine       *takeover.Client
 	pings, pongs int
-	lastDropped  uint64 // what the engine of now said of them
+	heard        uint64           // events of engines
+	doubted      bool             // expectEngine waits for a word of the engine
+	replaced     *takeover.Client // the engine that was ended last, for hanging
+	lastDropped  uint64           // what the engine of now said of them
 	stopping     bool
 }
 
@@ -150,7 +153,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		DefaultLevel: level,
 		DeepQueues:   s.queues,
 		MaxBindings:  s.cfg.Limits.Bindings, MaxPerNamespace: s.cfg.Limits.BindingsPerNamespace, MaxWaiting: s.cfg.Limits.WaitingLaunches,
-		Event:    s.events,
+		Event: s.events, Unnoticed: s.expectEngine,
 		Segments: s.segments,
 		Epochs:   mark,
 		Pool: pool.Config{
@@ -174,7 +177,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	var tasks errgroup.Group
 	tasks.Go(func() error { return s.keepEngine(running, engine) })
 	tasks.Go(func() error { s.reconcile(running); return nil })
-	tasks.Go(func() error { s.watchEngine(running); return nil })
+	tasks.Go(func() error { s.beatEngine(running); return nil })
 	tasks.Go(func() error { s.reapOrphans(running); return nil })
 	_ = s.loop.post(func() {
 		for _, m := range good {

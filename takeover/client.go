@@ -44,6 +44,8 @@ type Client struct {
 	host host
 	buf  []byte
 	done chan struct{}
+	// asked is Options.Asked, or nil.
+	asked func()
 }
 
 // host is what runs the engine: a process, or a goroutine of this one.
@@ -54,13 +56,13 @@ type host interface {
 	pid() int
 }
 
-func newClient(socket *os.File, h host, handle func(Event)) (*Client, error) {
+func newClient(socket *os.File, h host, asked func(), handle func(Event)) (*Client, error) {
 	conn, err := net.FileConn(socket)
 	socket.Close()
 	if err != nil {
 		return nil, fmt.Errorf("takeover: command socket: %w", err)
 	}
-	c := &Client{conn: conn.(*net.UnixConn), host: h, done: make(chan struct{})}
+	c := &Client{conn: conn.(*net.UnixConn), host: h, asked: asked, done: make(chan struct{})}
 	go c.read(handle)
 	return c, nil
 }
@@ -180,18 +182,39 @@ func (c *Client) send(cmd command, fds []int) error {
 		rights = unix.UnixRights(fds...)
 	}
 	_ = c.conn.SetWriteDeadline(time.Now().Add(commandTimeout))
-	err := fault.Error(fault.ClientSend)
-	if err == nil {
-		_, _, err = c.conn.WriteMsgUnix(c.buf, rights, nil)
-	}
-	if err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			c.host.kill() // else every further command would wait as long
-		}
+	if err := c.write(rights); err != nil {
+		c.host.kill() // who missed a command must not go on
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, unix.EPIPE) {
 			err = io.ErrClosedPipe
 		}
 		return fmt.Errorf("takeover: engine does not take commands: %w", err)
 	}
+	if c.asked != nil && cmd.answered() {
+		c.asked()
+	}
 	return nil
+}
+
+const (
+	// sendTries is how often a command is sent that the kernel has no memory or
+	// no room for descriptors for, and sendPause the time between two tries: room
+	// comes when the engine reads (unix(7), ETOOMANYREFS).
+	sendTries = 20
+	sendPause = time.Millisecond
+)
+
+// write sends the command in c.buf.
+func (c *Client) write(rights []byte) (err error) {
+	for range sendTries {
+		if err = fault.Error(fault.ClientSend); err == nil {
+			_, _, err = c.conn.WriteMsgUnix(c.buf, rights, nil)
+		}
+		switch {
+		case errors.Is(err, unix.ETOOMANYREFS), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+			time.Sleep(sendPause) // nobody tells when there is room again
+		default:
+			return err
+		}
+	}
+	return err
 }

@@ -107,7 +107,7 @@ func (e *engine) handle(c command, fds []int) bool {
 		}
 		e.doom(c.worker, h, cause{signal: int32(unix.SIGKILL), seen: monotime.Now()})
 	case OpHandover:
-		return e.state.handover(c.worker)
+		return e.state.handover(c.worker, cause{seen: monotime.Now()})
 	case OpForget:
 		e.state.forget(c.worker, cause{seen: monotime.Now()})
 		e.release(c.worker)
@@ -121,7 +121,8 @@ func (e *engine) handle(c command, fds []int) bool {
 
 func (e *engine) arm(c command, fds []int) {
 	p := &plan{binding: c.binding, guard: c.worker, epoch: c.epoch, pool: c.pool,
-		reserve: int(c.reserve), guardDead: c.flags&flagGuardDead != 0}
+		reserve: int(c.reserve), guardDead: c.flags&flagGuardDead != 0,
+		cause: cause{seen: monotime.Now()}} // unless a death that is known fires it
 	if e.state.armed(p) { // every reconcile pass says it again
 		fdpass.CloseAll(fds)
 		return

@@ -35,6 +35,9 @@ type Options struct {
 	Realtime bool
 	// Source forces a death source by name; "" or "auto" takes the best.
 	Source string
+	// Asked is called, by who sends it, after a command that the engine answers
+	// at once. It may be nil.
+	Asked func()
 	// Pace turns off what keeps the first milliseconds after a death clear.
 	Pace pace.Switches
 }
@@ -65,7 +68,7 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 	}
 	ours := os.NewFile(uintptr(pair[0]), "takeover")
 	if opts.Exe == "" {
-		return newClient(ours, startThread(pair[1], sopts), handle)
+		return newClient(ours, startThread(pair[1], sopts), opts.Asked, handle)
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "takeover")
 	defer theirs.Close()
@@ -85,7 +88,7 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 		ours.Close()
 		return nil, fmt.Errorf("takeover: start %s %s: %w", opts.Exe, Command, err)
 	}
-	return newClient(ours, process{cmd}, handle)
+	return newClient(ours, process{cmd}, opts.Asked, handle)
 }
 
 // Main is the body of the subcommand Command: it serves the socket that Start

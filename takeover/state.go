@@ -305,7 +305,7 @@ func (s *state) doom(w WorkerID, c cause) bool {
 
 // handover fires the plan that w guards though w is well. It reports whether
 // there was one.
-func (s *state) handover(w WorkerID) bool {
+func (s *state) handover(w WorkerID, c cause) bool {
 	st := s.workers[w]
 	if st == nil {
 		return false
@@ -314,7 +314,7 @@ func (s *state) handover(w WorkerID) bool {
 	if p == nil {
 		return false
 	}
-	p.handover = true
+	p.handover, p.cause = true, c
 	s.fire(p)
 	return true
 }

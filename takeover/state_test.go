@@ -232,7 +232,7 @@ func TestStateAgainstModel(t *testing.T) {
 				w := m.active[b]
 				p := m.wanted[b]
 				guards := p != nil && w != 0 && p.guard == w && !m.dead[w] && !m.fired[p]
-				if m.s.handover(w) != guards {
+				if m.s.handover(w, cause{}) != guards {
 					t.Fatalf("handover of %d from %d: want %v", b, w, guards)
 				}
 				if guards {

@@ -57,6 +57,18 @@ type command struct {
 	payload []byte
 }
 
+// answered reports whether the engine says something at once to a command that
+// it carries out.
+func (c *command) answered() bool {
+	switch c.op {
+	case OpWithdraw, OpDisarm, OpCondemn, OpHandover:
+		return true
+	case OpArm:
+		return c.worker == 0 || c.flags&flagGuardDead != 0
+	}
+	return false
+}
+
 // commandHeader is the size of a command without its payload.
 const commandHeader = 1 + 1 + 8 + 8 + 8 + 4 + 4 + 4 + 4
 

@@ -191,9 +191,23 @@ func (g *Group) Wait(timeout time.Duration) error {
 	}
 }
 
+// removePause is the time between two tries to remove a group: what the kernel
+// refuses for want of memory or descriptors, or as busy, may be over then.
+const removePause = 10 * time.Millisecond
+
 // Remove ends everything in the group, waits for that and removes it. It
-// blocks. Error: ErrPopulated after the timeout.
+// blocks, and tries again what fails until the timeout. Error: ErrPopulated
+// where processes do not end, or that of the last try.
 func (g *Group) Remove(timeout time.Duration) error {
+	for end := time.Now().Add(timeout); ; time.Sleep(removePause) {
+		err := g.removeOnce(time.Until(end))
+		if err == nil || !time.Now().Before(end) {
+			return err
+		}
+	}
+}
+
+func (g *Group) removeOnce(timeout time.Duration) error {
 	err := g.Kill()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -6,8 +6,8 @@
 // A supervisor that starts finds the mark of its predecessor: bindings begin
 // above it. After an orderly stop it is the highest epoch that was used; else up
 // to a block more. Where the file is damaged, or could not be written, bindings
-// begin at the time of now in milliseconds, which no counting of failovers
-// reaches.
+// begin at the time of now in microseconds, which neither the counting of
+// failovers reaches nor the blocks that restarts in a row leave out.
 package epochs
 
 import (
@@ -157,7 +157,7 @@ func (m *Mark) reserve(to uint64) error {
 	return err
 }
 
-func (m *Mark) time() uint64 { return uint64(m.io.now().UnixMilli()) }
+func (m *Mark) time() uint64 { return uint64(m.io.now().UnixMicro()) }
 
 func (m *Mark) read() (uint64, error) {
 	b, err := m.io.read(m.path)
