@@ -10,7 +10,8 @@ STAMP    := $(if $(shell git rev-parse HEAD 2>/dev/null),-buildvcs=true)
 # Static binaries run in any container, and their fork copies less.
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath $(STAMP)
 BIN      ?= bin/
-# The race detector needs a C compiler.
+# The race detector needs a C compiler. By default each process that it is in takes
+# a second more to exit, and tests start many.
 RACE     := $(if $(shell command -v $$($(GO) env CC)),-race)
 # How long `make fuzz` takes, all fuzz targets together, in seconds.
 FUZZTIME ?= 60
@@ -22,7 +23,7 @@ VM_PROGRAM  ?= ./bench/detect -size 0,64,256 -load idle -n 50 -row-limit 15s
 VM_ACCEL    ?= kvm
 VM_FLAGS    ?=
 
-.PHONY: build programs demo test test-vm findings lint tidy fuzz bench proto clean
+.PHONY: build programs demo test test-vm findings lint tidy fuzz bench benchmarks proto clean
 
 build: programs
 	$(BUILD) -o $(BIN) ./cmd/understudyd ./cmd/understudy
@@ -33,6 +34,7 @@ programs:
 demo: build
 	$(GO) run ./bench/demo
 
+test: export GORACE ?= atexit_sleep_ms=20
 test:
 	$(if $(RACE),,@echo "no C compiler is found: testing without the race detector" >&2)
 	$(GO) test $(RACE) -timeout 15m $(PACKAGES)
@@ -62,6 +64,11 @@ fuzz:
 
 bench: build
 	$(GO) run ./bench/failover
+
+# Measures every section of BENCHMARKS anew; takes long, and wants the machine alone.
+benchmarks:
+	@sed -n 's/^<!-- \(go run .*\) -->$$/\1/p' docs/BENCHMARKS.md | while read -r c; do \
+		echo "$$c"; $$c -report docs/BENCHMARKS.md </dev/null || exit; done
 
 proto:
 	$(TOOL) buf generate

@@ -450,26 +450,42 @@ func TestCrashBudgetQuarantinesOneKeyOnly(t *testing.T) {
 	require.Equal(t, uint64(1), epoch)
 }
 
-// A worker that outlives the window of its binding's crashes has a successor
-// again.
+// The budget of a binding is spent by deaths that come soon one after the other,
+// and a worker that outlives their window has a successor again, even when no
+// pass has given it one.
 func TestCrashBudgetComesBack(t *testing.T) {
-	const window = 500 * time.Millisecond
-	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.CrashBudget = patterns.CrashBudget{Max: 2, Window: window} }))
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.CrashBudget = patterns.CrashBudget{Max: 2, Window: 2 * time.Second} }))
 	b := h.acquire("a", "acme")
-	for _, lived := range []bool{false, false, true} {
-		if lived {
-			time.Sleep(window)
-		}
+	plan := func() (armed, spent bool) {
+		require.NoError(t, h.call(h.ctx(), func() error {
+			e := h.bindings[b.ProcessID]
+			armed, spent = e.phase.armed, h.spent(e)
+			return nil
+		}))
+		return armed, spent
+	}
+	deaths := 0
+	kill := func() {
 		_, err := h.Signal(h.ctx(), b.ProcessID, unix.SIGKILL)
 		require.NoError(t, err)
 		h.waitFor(event.Failover, b.ProcessID)
+		deaths++
 	}
+	for spent := false; !spent; _, spent = plan() { // two, unless they come too far apart
+		require.Less(t, deaths, 20, "the budget is never spent")
+		kill()
+	}
+	require.GreaterOrEqual(t, deaths, 2)
+	armed, _ := plan()
+	require.False(t, armed, "a plan although the budget is spent")
+	h.until("the window is over", func() bool { _, spent := plan(); return !spent })
+	kill()
 	next, ok := h.Lookup(b.ProcessID)
 	require.True(t, ok)
 	require.Equal(t, Active, next.State)
 	pid, _, epoch, _ := ask(t, b.Address)
 	require.Equal(t, next.Pid, pid)
-	require.Equal(t, uint64(4), epoch)
+	require.Equal(t, uint64(1+deaths), epoch)
 }
 
 func TestBadRequestsNameTheField(t *testing.T) {

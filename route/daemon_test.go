@@ -28,7 +28,7 @@ import (
 var programs = sync.OnceValues(func() (string, error) {
 	// Below the test binary's folder, which go test removes.
 	dir := filepath.Join(filepath.Dir(os.Args[0]), "programs")
-	build := exec.Command("go", "build", "-o", dir+"/", "understudy/cmd/understudyd", "understudy/patterns/echo", "understudy/route/exampleproxy")
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "understudy/cmd/understudyd", "understudy/patterns/echo", "understudy/route/exampleproxy")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)

@@ -74,6 +74,9 @@ func TestEveryCutOfTheFileIsSurvived(t *testing.T) {
 	b, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for n := range len(b) - 2 { // the last two are "}" and a line's end
+		if n%8 > 0 && !strings.ContainsRune(`{}[]:,"`, rune(b[n])) {
+			continue // within a word or a number each eighth will do
+		}
 		require.NoError(t, os.WriteFile(file, b[:n], 0o600))
 		r, err := shmregistry.Open(p.config())
 		require.NoError(t, err, n)

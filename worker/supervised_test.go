@@ -224,7 +224,7 @@ func (s *supervised) active() *supervised {
 var builtEcho = sync.OnceValues(func() (string, error) {
 	// Below the test binary's folder, which go test removes.
 	file := filepath.Join(filepath.Dir(os.Args[0]), "echo")
-	build := exec.Command("go", "build", "-o", file, "understudy/patterns/echo")
+	build := exec.Command("go", "build", "-trimpath", "-o", file, "understudy/patterns/echo")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
 	out, err := build.CombinedOutput()
 	if err != nil {

@@ -78,7 +78,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return err
 	}
 	if *quick {
-		o.n, o.sizes = 3, []int{0, 16}
+		o.n, o.sizes = 2, []int{0, 16}
 	}
 	if f.NArg() > 0 || o.n < 1 {
 		return fmt.Errorf("arguments %q are not understood, or -n is not above 0; see --help", f.Args())

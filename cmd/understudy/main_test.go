@@ -72,7 +72,9 @@ func startDaemon(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "p", name, "manifest.yaml"), []byte(manifest), 0o644))
 	}
 	binary := filepath.Join(dir, "understudyd")
-	said, err := exec.Command("go", "build", "-o", binary, "understudy/cmd/understudyd").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "understudy/cmd/understudyd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+	said, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 
 	cmd := exec.Command(binary, "--patterns-dir", filepath.Join(dir, "p"), "--runtime-dir", filepath.Join(dir, "r"),

@@ -124,8 +124,8 @@ func TestOrdinaryUser(t *testing.T) {
 
 func build(t *testing.T, to, pkg string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-o", to, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", to, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 }

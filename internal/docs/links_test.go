@@ -188,6 +188,9 @@ func TestDocumentsThatAreNamedExist(t *testing.T) {
 		b, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for n, line := range strings.Split(string(b), "\n") {
+			if !strings.Contains(line, ".md") { // most lines, and much quicker than the expression
+				continue
+			}
 			for _, name := range document.FindAllString(line, -1) {
 				named++
 				if _, err := os.Stat(filepath.Join(root, name)); err != nil {

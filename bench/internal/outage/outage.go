@@ -110,7 +110,9 @@ func Undisturbed(ctx context.Context, c Client, limit time.Duration, cut func() 
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w in %v", ErrLong, limit))
 	defer cancel()
 	for range settled {
-		if _, err := c.Ask(ctx); err != nil {
+		if _, err := c.Ask(ctx); ctx.Err() != nil {
+			return 0, 0, context.Cause(ctx)
+		} else if err != nil {
 			return 0, 0, err
 		}
 	}
