@@ -85,6 +85,7 @@ func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
 		}
 	}
 	m.apply(e, in)
+	m.expectAnswer(e)
 }
 
 // pause is how long a binding waits that is in a crash loop, 0 for one that is

@@ -150,6 +150,10 @@ func (m *Manager) after(d time.Duration, f func()) {
 // arm prepares the next activation down to the last byte.
 func (m *Manager) arm(e *entry, o output, again bool) {
 	e.arming = false
+	if e.phase.unsettled {
+		return
+	}
+	defer m.expectAnswer(e)
 	if m.cfg.Epochs != nil && !m.cfg.Epochs.Use(o.epoch) {
 		m.unarmed(e, o, errNoEpochs)
 		return
@@ -411,7 +415,7 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 	case takeover.Activated:
 		m.activated(e, ev)
 	case takeover.Waiting:
-		if ev.Dead != 0 && !ev.Handover {
+		if ev.Dead != 0 && !ev.Handover && e.phase.armed {
 			m.died(e, ev)
 			m.emit(e, event.NoStandby, whyWaiting(ev), nil)
 		}
@@ -421,10 +425,7 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 	case takeover.Disarmed:
 		m.apply(e, input{kind: inDisarmed})
 	case takeover.Refused:
-		// The word of an activation was lost; the next reconcile pass asks for it
-		// by offering the standbys again. Another plan now would be a second worker.
-		m.trouble.refused.Add(1)
-		m.cfg.Pool.Log.Error("takeover engine refused an epoch", "process_id", e.ProcessID, "epoch", ev.Epoch)
+		m.refused(e, ev)
 	}
 }
 

@@ -173,53 +173,6 @@ func (m *Manager) startFailed(key pool.PoolKey, err *pool.StartError) {
 	}
 }
 
-// Reconnect tells a new engine everything. What the old one did at its very
-// end may not have reached us, so bindings without a worker are armed only
-// when every standby has said what it serves.
-func (m *Manager) Reconnect(engine Engine) {
-	m.engine = engine
-	clear(m.unsure)
-	m.orphans = nil
-	for _, w := range m.keeper.Reconnect(engine) {
-		m.unsure[w.ID] = w.Pattern()
-	}
-	for _, e := range m.bindings {
-		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active || w.Dead() {
-			m.orphans = append(m.orphans, e)
-			continue
-		}
-		m.apply(e, input{kind: inEngineLost})
-	}
-	m.settle(nil)
-}
-
-// settle strikes a worker off those we are unsure of, and arms the orphans that
-// waited for it.
-func (m *Manager) settle(w *pool.Worker) {
-	if w != nil {
-		if _, ok := m.unsure[w.ID]; !ok {
-			return
-		}
-		delete(m.unsure, w.ID)
-	}
-	open := map[string]bool{} // patterns of which a standby may serve somebody
-	for _, pattern := range m.unsure {
-		open[pattern] = true
-	}
-	orphans := m.orphans
-	m.orphans = nil
-	for _, e := range orphans {
-		if open[e.Pattern] {
-			m.orphans = append(m.orphans, e)
-			continue
-		}
-		if w := m.keeper.Worker(e.phase.worker); w == nil || w.State != pool.Active && e.phase.state != Draining {
-			e.phase.worker = 0
-		}
-		m.apply(e, input{kind: inEngineLost})
-	}
-}
-
 // Stop ends every binding and every worker, each within its grace period.
 func (m *Manager) Stop() {
 	m.closing = true

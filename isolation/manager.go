@@ -84,10 +84,9 @@ type Manager struct {
 	closing      bool
 	// wanting is how many bindings of a pattern wait for a worker.
 	wanting map[string]int
-	// unsure are the standbys that a lost engine may have activated, and
-	// orphans the bindings that must wait until that is known.
-	unsure  map[takeover.WorkerID]string // by pattern
-	orphans []*entry
+	// unsure are the standbys that a lost engine may have activated, with their
+	// patterns.
+	unsure map[takeover.WorkerID]string
 	// repeats are what is said again of workers that the engine rejected.
 	repeats map[takeover.WorkerID]*repeats
 	trouble engineTrouble
@@ -114,6 +113,8 @@ type entry struct {
 	arming   bool              // armLater has promised it
 	queued   *time.Timer       // when its clients have waited long enough
 	repeats  repeats           // of its plan
+	answer   *time.Timer       // when the engine is asked what became of its plan
+	refused  uint64            // the last epoch that the engine refused
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
 }

@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,14 +32,14 @@ import (
 // pool, it is a real worker that tells each connection who answers.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == takeover.Command { // an engine in a process of its own
-		if err := takeover.Main(false, "pidfd"); err != nil {
+		if err := takeover.Main(false, ""); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	if os.Getenv("UNDERSTUDY_CONTROL_FD") != "" {
-		if err := worker.Run(context.Background(), worker.Pattern{Warm: warm, Serve: serve}); err != nil {
+		if err := worker.Run(context.Background(), worker.Pattern{Warm: warm, Serve: serve, Probe: probe}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -45,6 +47,9 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m)
 }
+
+// memory is what a worker has been told to fill.
+var memory []byte
 
 func warm(_ context.Context, config map[string]string) error {
 	if gate := config["gate"]; gate != "" {
@@ -54,6 +59,12 @@ func warm(_ context.Context, config map[string]string) error {
 	}
 	if slow, err := time.ParseDuration(config["slow"]); err == nil {
 		<-time.After(slow)
+	}
+	if n, err := strconv.Atoi(config["memory"]); err == nil { // its end takes time
+		memory = make([]byte, n)
+		for i := 0; i < n; i += os.Getpagesize() {
+			memory[i] = 1
+		}
 	}
 	switch config["die"] {
 	case "exit":
@@ -67,7 +78,18 @@ func warm(_ context.Context, config map[string]string) error {
 	return nil
 }
 
+// busy: this worker serves, and is slow to answer probes by that.
+var busy atomic.Bool
+
+func probe(context.Context) error {
+	if slow, err := time.ParseDuration(os.Getenv("TEST_SLOW_PROBE")); err == nil && busy.Load() {
+		<-time.After(slow)
+	}
+	return nil
+}
+
 func serve(ctx context.Context, a *worker.Assignment) error {
+	busy.Store(true)
 	if _, err := os.Stat(a.Config["poison"]); err == nil {
 		os.Exit(1)
 	}
@@ -99,6 +121,46 @@ type house struct {
 	engine *takeover.Client
 	reaper *sentinel.Sentinel
 	events chan event.Event
+	// engineExe is the engine's binary, "" where it is a thread.
+	engineExe string
+	post      func(func()) error
+	// lose says which word of the engine is lost; nil: none. It belongs to the
+	// loop.
+	lose func(takeover.Event) bool
+}
+
+func (h *house) startEngine() *takeover.Client {
+	h.t.Helper()
+	engine, err := takeover.Start(takeover.Options{Exe: h.engineExe}, func(e takeover.Event) {
+		_ = h.post(func() {
+			if h.lose == nil || !h.lose(e) {
+				h.HandleEngine(e)
+			}
+		})
+	})
+	require.NoError(h.t, err)
+	return engine
+}
+
+// replaceEngine kills the engine; another takes its place at once.
+func (h *house) replaceEngine(engine *takeover.Client) {
+	h.t.Helper()
+	h.engine.Kill()
+	<-h.engine.Done()
+	_ = h.engine.Close() // it was killed
+	h.engine = engine
+	require.NoError(h.t, h.call(h.ctx(), func() error { h.Reconnect(engine); return nil }))
+}
+
+// loseOnce loses the first word of the engine of a kind, from now on.
+func (h *house) loseOnce(kind takeover.EventKind) (lost *atomic.Bool) {
+	h.t.Helper()
+	lost = &atomic.Bool{}
+	require.NoError(h.t, h.call(h.ctx(), func() error {
+		h.lose = func(e takeover.Event) bool { return e.Kind == kind && lost.CompareAndSwap(false, true) }
+		return nil
+	}))
+	return lost
 }
 
 // newHouseApart is newHouseWith and its engine in a process of its own, which
@@ -139,10 +201,8 @@ func newHouseOn(t *testing.T, engineExe string, change func(*Config), manifests 
 			return ErrClosed
 		}
 	}
-	h.engine, err = takeover.Start(takeover.Options{Exe: engineExe}, func(e takeover.Event) {
-		_ = post(func() { h.HandleEngine(e) })
-	})
-	require.NoError(t, err)
+	h.post, h.engineExe = post, engineExe
+	h.engine = h.startEngine()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	cfg := Config{RuntimeDir: dir, DefaultLevel: LevelNamespace,
 		Event: func(e event.Event) { h.events <- e },

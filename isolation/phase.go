@@ -31,6 +31,9 @@ type phase struct {
 	// disarming: the engine has not confirmed yet that it forgot the binding;
 	// until then a worker may still be activated for it.
 	disarming bool
+	// unsettled: an engine that is gone may have activated a worker for it, and
+	// that worker has not said so yet. Until it has, nothing is armed.
+	unsettled bool
 	// short is how many workers died soon after their activation, in a row.
 	short int
 	// force: the release that is under way must not be gentle.
@@ -86,8 +89,12 @@ const (
 	inUnarmed
 	// inArmable: it is worth another try, for worker and epoch.
 	inArmable
-	// inEngineLost: a new engine knows nothing of it yet.
+	// inEngineLost: a new engine knows nothing of it yet. unsure: some standby may
+	// have been activated by the old one. lost: worker has none of it any more.
 	inEngineLost
+	// inSettled: every such standby has answered, or is gone. lost is as with
+	// inEngineLost.
+	inSettled
 )
 
 type input struct {
@@ -100,6 +107,8 @@ type input struct {
 	handover bool
 	force    bool
 	short    bool
+	unsure   bool
+	lost     bool
 }
 
 // outputKind is what is to be done.

@@ -135,7 +135,7 @@ func (m *Manager) again(r *repeats, say, giveUp func()) {
 
 // stillWanted reports whether a binding is to have the plan of an epoch.
 func stillWanted(e *entry, epoch uint64) bool {
-	return e.phase.armed && epoch == e.phase.next() && e.phase.state != Draining && e.phase.state != Gone
+	return e.phase.armed && !e.phase.unsettled && epoch == e.phase.next() && e.phase.state != Draining && e.phase.state != Gone
 }
 
 // armAgain repeats a plan, and first what it stands upon: its guard.

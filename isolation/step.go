@@ -8,6 +8,14 @@ func step(p phase, in input) (phase, []output) {
 	if p.state == Gone {
 		return p, nil
 	}
+	p, outs := decide(p, in)
+	if p.unsettled { // rearm gives it its plan when it is settled
+		outs = slices.DeleteFunc(outs, func(o output) bool { return o.kind == outArm })
+	}
+	return p, outs
+}
+
+func decide(p phase, in input) (phase, []output) {
 	switch in.kind {
 	case inLaunch:
 		return launch(p)
@@ -119,6 +127,9 @@ func step(p phase, in input) (phase, []output) {
 		}
 		return p, []output{{kind: outDrain, worker: p.worker}}
 	case inUnarmed:
+		if p.armed && p.worker == 0 { // one of that epoch may have fired before
+			p.burnt = p.next()
+		}
 		p.armed = false
 		if p.worker == 0 && p.state != Draining && (p.state != Failed || p.everServed) {
 			return without(p)
@@ -132,7 +143,9 @@ func step(p phase, in input) (phase, []output) {
 		p.armed = true
 		return p, []output{{kind: outArm, worker: in.worker, epoch: in.epoch}}
 	case inEngineLost:
-		return rearm(p)
+		return engineLost(p, in)
+	case inSettled:
+		return settled(p, in)
 	}
 	return p, nil
 }
@@ -275,26 +288,4 @@ func retry(p phase) (phase, []output) {
 func gone(p phase) (phase, []output) {
 	p.state = Gone
 	return p, []output{{kind: outGone}}
-}
-
-// rearm tells a new engine what the old one knew.
-func rearm(p phase) (phase, []output) {
-	switch p.state {
-	case Draining:
-		return p, []output{{kind: outDisarm}}
-	case Gone:
-		return p, nil
-	case Failed:
-		if !p.armed && !p.waiting {
-			return p, nil // held, shut, or to be launched
-		}
-	}
-	if p.worker != 0 && !p.armed {
-		return p, nil // its crash budget is spent
-	}
-	if p.armed || p.waiting {
-		p.burnt = p.next() // the engine that is gone may have used it
-	}
-	p.armed, p.waiting = true, false
-	return p, []output{{kind: outArm, worker: p.worker, epoch: p.next()}}
 }

@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,10 @@ type engineModel struct {
 	inbox   []input // what the binding will hear, in order
 	alive   map[takeover.WorkerID]bool
 	served  map[takeover.WorkerID]uint64
+	used    map[uint64]takeover.WorkerID // by epoch
+	// claims are workers of whose activation the binding did not hear, because
+	// the engine died.
+	claims []input
 }
 
 func (g *engineModel) fire() {
@@ -37,6 +42,10 @@ func (g *engineModel) fire() {
 	g.next++
 	g.alive[g.next] = true
 	g.served[g.next], g.newest = g.plan.epoch, g.plan.epoch
+	if other := g.used[g.plan.epoch]; other != 0 {
+		panic("epoch of worker " + strconv.Itoa(int(other)) + " is used again")
+	}
+	g.used[g.plan.epoch] = g.next
 	g.inbox = append(g.inbox, input{kind: inActivated, worker: g.next, epoch: g.plan.epoch})
 	g.plan, g.waiting = nil, false
 }
@@ -45,7 +54,7 @@ func (g *engineModel) fire() {
 // every order, and checks what must always hold.
 func TestBindingAgainstEngine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := &engineModel{alive: map[takeover.WorkerID]bool{}, served: map[takeover.WorkerID]uint64{}}
+		g := &engineModel{alive: map[takeover.WorkerID]bool{}, served: map[takeover.WorkerID]uint64{}, used: map[uint64]takeover.WorkerID{}}
 		// Some short lives lie behind it, so that a few steps show a crash loop.
 		p := phase{short: rapid.IntRange(0, holdsFrom).Draw(t, "short lives")}
 		g.spares = rapid.IntRange(0, 4).Draw(t, "spares")
@@ -210,6 +219,35 @@ func TestBindingAgainstEngine(t *testing.T) {
 					g.plan = nil // or it never had it
 				}
 			},
+			"the engine dies": func(*rapid.T) {
+				var heard []input
+				for _, in := range g.inbox {
+					switch {
+					case in.kind == inActivated && g.alive[in.worker]:
+						g.claims = append(g.claims, in)
+					case in.kind == inExited, in.kind == inLived:
+						heard = append(heard, in)
+					}
+				}
+				g.inbox, g.plan, g.waiting, g.newest = heard, nil, false, 0
+				feed(input{kind: inEngineLost, unsure: len(g.claims) > 0 || g.spares > 0})
+			},
+			"the standbys answer": func(*rapid.T) {
+				claims := g.claims
+				g.claims = nil
+				for _, in := range claims {
+					switch {
+					case !g.alive[in.worker]:
+					case in.epoch > p.epoch && p.state != Gone:
+						feed(in)
+					default:
+						die(g, in.worker)
+					}
+				}
+				if p.unsettled {
+					feed(input{kind: inSettled, lost: p.worker == 0})
+				}
+			},
 			"release": func(t *rapid.T) {
 				if p.state != Gone {
 					feed(input{kind: inRelease, force: rapid.Bool().Draw(t, "force")})
@@ -217,8 +255,11 @@ func TestBindingAgainstEngine(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				alive := 0
+				if p.unsettled && g.plan != nil && p.state != Draining {
+					t.Fatalf("armed while a standby may serve already: %+v", p)
+				}
 				for w, a := range g.alive {
-					if a && w != p.worker && len(g.inbox) == 0 {
+					if a && w != p.worker && len(g.inbox) == 0 && len(g.claims) == 0 {
 						t.Fatalf("worker %d serves and the binding knows only %d", w, p.worker)
 					}
 					if a {
@@ -234,7 +275,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 				if len(g.inbox) > 0 {
 					return
 				}
-				if g.plan != nil && p.reserves() && g.reserve == 0 {
+				if g.plan != nil && p.reserves() && g.reserve == 0 && g.alive[g.plan.worker] {
 					t.Fatalf("the plan of %+v leaves no standby to others", p)
 				}
 				if unarmed == nil && g.plan != nil && !p.reserves() && g.reserve > 0 && g.alive[g.plan.worker] {
@@ -246,7 +287,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 				// With nothing left to hear, a binding that should be served is
 				// either served, or armed, or on a clock.
 				lives := p.state == Active || p.state == Recovering || p.state == Starting && waiters > 0 || p.state == Failed && p.everServed
-				if lives && !p.serving && !deadline && g.plan == nil && !held && !p.wants() {
+				if lives && !p.serving && !deadline && !p.unsettled && g.plan == nil && !held && !p.wants() {
 					t.Fatalf("nothing will move %+v on", p)
 				}
 				if p.state == Draining && p.worker == 0 {

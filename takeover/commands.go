@@ -125,6 +125,7 @@ func (e *engine) arm(c command, fds []int) {
 		cause: cause{seen: monotime.Now()}} // unless a death that is known fires it
 	if e.state.armed(p) { // every reconcile pass says it again
 		fdpass.CloseAll(fds)
+		e.state.remind(p.binding)
 		return
 	}
 	p.actions = []action{{kind: actionSend, message: newMessage(append([]byte(nil), c.payload...), fds)}}

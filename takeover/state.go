@@ -254,6 +254,17 @@ func (s *state) armed(p *plan) bool {
 		q.reserve == p.reserve && q.guardDead == p.guardDead
 }
 
+// remind says again that a binding's plan waits: the first word may be lost.
+func (s *state) remind(b BindingID) {
+	p := s.plans[b]
+	for _, x := range s.stack(p.pool).waiting {
+		if x == p {
+			s.report(p.event(Waiting))
+			return
+		}
+	}
+}
+
 // disarm forgets a binding for good: nothing fires for it any more, and its id
 // must not be used again.
 func (s *state) disarm(b BindingID) {
