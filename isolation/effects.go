@@ -425,7 +425,7 @@ func (m *Manager) handleBinding(e *entry, ev takeover.Event) {
 	case takeover.Disarmed:
 		m.apply(e, input{kind: inDisarmed})
 	case takeover.Refused:
-		m.refused(e, ev)
+		m.epochRefused(e, ev)
 	}
 }
 

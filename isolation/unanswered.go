@@ -43,11 +43,11 @@ func (m *Manager) unanswered(e *entry) bool {
 	return w == nil || w.Dead()
 }
 
-// refused finds out why the engine did not take a plan: it has activated a
+// epochRefused finds out why the engine did not take a plan: it has activated a
 // worker at that epoch. If the word of that was lost, it says so again for each
 // worker that is offered again. If that brings nothing, the worker is gone, and
 // the epoch is burnt.
-func (m *Manager) refused(e *entry, ev takeover.Event) {
+func (m *Manager) epochRefused(e *entry, ev takeover.Event) {
 	m.trouble.refused.Add(1)
 	if !stillWanted(e, ev.Epoch) {
 		return // the word came meanwhile
