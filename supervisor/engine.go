@@ -15,8 +15,8 @@ import (
 
 const (
 	// helloTimeout bounds the start of the takeover engine, its probes of the
-	// kernel included.
-	helloTimeout = 10 * time.Second
+	// kernel included: it must do when the machine is busiest, at its start.
+	helloTimeout = 30 * time.Second
 	// helloLook is the time between two looks whether it was stopped meanwhile.
 	helloLook = 100 * time.Millisecond
 	// engineRestartMin and engineRestartMax keep an engine that cannot live from

@@ -73,6 +73,7 @@ type options struct {
 	kills, lookahead, ballast, spares int
 	load, wav, out, picture           string
 	file                              string // of -report
+	understudyd, dsp                  string
 	again                             bool
 }
 
@@ -88,6 +89,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	f.StringVar(&o.wav, "wav", "", "file to play, 48 kHz stereo, again and again; by default a test signal is made")
 	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
 	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
+	f.StringVar(&o.understudyd, "understudyd", "", "the daemon's program; by default it is built")
+	f.StringVar(&o.dsp, "dsp", "", "the pattern's program; by default it is built")
 	f.StringVar(&o.picture, "picture", "", "PNG file to draw a kill into; a short take without a standby is made for it")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -114,11 +117,10 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 // bench is one run.
 type bench struct {
 	options
-	dir              *scratch.Dir
-	understudyd, dsp string
-	music            []chain.Block
-	daemons          int
-	results          []*result
+	dir     *scratch.Dir
+	music   []chain.Block
+	daemons int
+	results []*result
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -142,11 +144,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, b.dir.Close()) }()
-	if b.understudyd, err = daemon.Build(ctx, b.dir.Join(), daemon.Program); err != nil {
-		return err
-	}
-	if b.dsp, err = daemon.Build(ctx, b.dir.Join(), daemon.DSP); err != nil {
-		return err
+	for program, pkg := range map[*string]string{&b.understudyd: daemon.Program, &b.dsp: daemon.DSP} {
+		if *program == "" {
+			if *program, err = daemon.Build(ctx, b.dir.Join(), pkg); err != nil {
+				return err
+			}
+		}
 	}
 	realtime.MakeRoom()
 	// The host is the instrument: it collects its garbage between takes.

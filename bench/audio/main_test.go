@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,18 +28,41 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// built are the two programs, built once for all tests.
+var built = sync.OnceValues(func() (programs [2]string, err error) {
+	// Below the test binary's folder, which go test removes.
+	dir := filepath.Join(filepath.Dir(os.Args[0]), "programs")
+	if err = os.MkdirAll(dir, 0o755); err != nil {
+		return programs, err
+	}
+	for i, pkg := range []string{daemon.Program, daemon.DSP} {
+		if err == nil {
+			programs[i], err = daemon.Build(context.Background(), dir, pkg)
+		}
+	}
+	return programs, err
+})
+
+func programs(t *testing.T) (understudyd, dsp string) {
+	t.Helper()
+	p, err := built()
+	require.NoError(t, err)
+	return p[0], p[1]
+}
+
 // TestMusicOutlivesWorkers is the whole benchmark, short. How late a block is depends on what else the machine does;
 // that none is lost and none differs does not.
 func TestMusicOutlivesWorkers(t *testing.T) {
 	out := t.TempDir()
+	understudyd, dsp := programs(t)
 	var printed bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"-kills", "3", "-out", out}, &printed, os.Stderr))
+	require.NoError(t, run(t.Context(), []string{"-kills", "2", "-out", out, "-understudyd", understudyd, "-dsp", dsp}, &printed, os.Stderr))
 	var results []result
 	text, err := os.ReadFile(filepath.Join(out, "audio.json"))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &results))
 	require.Len(t, results, 1)
-	require.Len(t, results[0].Kills, 3)
+	require.Len(t, results[0].Kills, 2)
 	require.Zero(t, results[0].Different)
 	require.Contains(t, printed.String(), "samples that differ: 0 of")
 	played, err := readWAV(filepath.Join(out, "output.wav"))
@@ -53,11 +78,7 @@ func TestMusicOutlivesWorkers(t *testing.T) {
 // TestTheWorkGoesOnAndThenGoes kills a worker in the middle of its work, and looks for what is left of it after the end
 // of the binding.
 func TestTheWorkGoesOnAndThenGoes(t *testing.T) {
-	dir := t.TempDir()
-	understudyd, err := daemon.Build(t.Context(), dir, daemon.Program)
-	require.NoError(t, err)
-	dsp, err := daemon.Build(t.Context(), dir, daemon.DSP)
-	require.NoError(t, err)
+	understudyd, dsp := programs(t)
 	home, err := os.MkdirTemp("", "usd") // t.TempDir is too long for sockets
 	require.NoError(t, err)
 	defer os.RemoveAll(home)

@@ -20,23 +20,19 @@ import (
 
 func TestMain(m *testing.M) {
 	role.Play(roles)
-	var err error
-	if programsDir, err = os.MkdirTemp("", "failover-test-"); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(programsDir)
-		os.Exit(code)
-	}))
+	goleak.VerifyTestMain(m)
 }
-
-var programsDir string
 
 // built are the two programs, built once for all tests.
 var built = sync.OnceValues(func() (programs [2]string, err error) {
+	// Below the test binary's folder, which go test removes.
+	dir := filepath.Join(filepath.Dir(os.Args[0]), "programs")
+	if err = os.MkdirAll(dir, 0o755); err != nil {
+		return programs, err
+	}
 	for i, pkg := range []string{daemon.Program, daemon.Echo} {
 		if err == nil {
-			programs[i], err = daemon.Build(context.Background(), programsDir, pkg)
+			programs[i], err = daemon.Build(context.Background(), dir, pkg)
 		}
 	}
 	return programs, err

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,7 +57,19 @@ func serve(_ context.Context, a *worker.Assignment) error {
 	}
 }
 
-// startDaemon builds understudyd and runs it, with the patterns good and
+// understudyd returns the path of the daemon's program, built once.
+var understudyd = sync.OnceValues(func() (string, error) {
+	// Below the test binary's folder, which go test removes.
+	file := filepath.Join(filepath.Dir(os.Args[0]), "understudyd")
+	build := exec.Command("go", "build", "-trimpath", "-o", file, "understudy/cmd/understudyd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, said)
+	}
+	return file, nil
+})
+
+// startDaemon runs understudyd, with the patterns good and
 // broken, until the test ends. The commands that follow talk to it.
 func startDaemon(t *testing.T) {
 	t.Helper()
@@ -71,12 +84,8 @@ func startDaemon(t *testing.T) {
 		manifest := fmt.Sprintf("name: %s\nprogram: %s\nenvironment: {GORACE: atexit_sleep_ms=0}\n%s", name, exe, more)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "p", name, "manifest.yaml"), []byte(manifest), 0o644))
 	}
-	binary := filepath.Join(dir, "understudyd")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "understudy/cmd/understudyd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
-	said, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", said)
-
+	binary, err := understudyd()
+	require.NoError(t, err)
 	cmd := exec.Command(binary, "--patterns-dir", filepath.Join(dir, "p"), "--runtime-dir", filepath.Join(dir, "r"),
 		"--state-dir", filepath.Join(dir, "s"), "--grpc-port", "0", "--metrics-port", "-1", "--health-port", "-1")
 	log, err := os.Create(filepath.Join(dir, "log"))
