@@ -39,7 +39,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	require.Equal(t, &patterns.Manifest{
 		Name: "echo", Dir: dir, File: file, Program: filepath.Join(dir, "run"),
 		Contract: "sdk", SessionScope: "session", Listen: "unix", Endpoint: patterns.Endpoint{Backlog: 65535},
-		OnFailure: "queue", QueueTimeout: 30 * time.Second, Heir: true, Adopt: leak.Report,
+		OnFailure: "queue", QueueTimeout: 30 * time.Second, Heir: true, Adopt: leak.Never,
 		Environment: map[string]string{}, Config: map[string]string{},
 		Spares:       patterns.Spares{Min: 1, Max: 2},
 		StartTimeout: 10 * time.Second, GracePeriod: 5 * time.Second,

@@ -125,7 +125,7 @@ func defaults() *Manifest {
 		OnFailure:    OnFailureQueue,
 		QueueTimeout: 30 * time.Second,
 		Heir:         true,
-		Adopt:        leak.Report,
+		Adopt:        leak.Never,
 		Environment:  map[string]string{},
 		Config:       map[string]string{},
 		Spares:       Spares{Min: 1, Max: maxUnset},

@@ -87,8 +87,11 @@ type Config struct {
 	Pace pace.Switches
 }
 
-// Leaks is what the keeper needs of *leak.Finder.
+// Leaks is what the keeper needs of the search for shared memory that workers
+// make themselves. Each Expect is followed by a Watch, with pid 0 where the
+// worker could not be started, and each other Watch by an Ended.
 type Leaks interface {
+	Expect(mode leak.Mode)
 	Watch(pid int, mode leak.Mode)
 	Ended(pid int)
 	Usage(pid int) (objects int, bytes int64)

@@ -29,6 +29,9 @@ func (k *Keeper) start(p *workerPool) {
 	p.counts[Starting]++
 	p.starts++
 	k.running++
+	if k.cfg.Leaks != nil {
+		k.cfg.Leaks.Expect(p.manifest.Adopt)
+	}
 	go func() {
 		proc, err := spawn(p.manifest, w.Name, uint64(w.ID), k.surroundings())
 		k.post(func() { k.spawned(w, proc, err) })
@@ -37,6 +40,13 @@ func (k *Keeper) start(p *workerPool) {
 
 // spawned takes over the process and waits for its ready.
 func (k *Keeper) spawned(w *Worker, proc *process, err error) {
+	if k.cfg.Leaks != nil {
+		pid := 0
+		if err == nil {
+			pid = proc.pid
+		}
+		k.cfg.Leaks.Watch(pid, w.pool.manifest.Adopt)
+	}
 	if err != nil {
 		w.why, w.failStep = Cause{Kind: CauseSpawn, Err: err}, StepSpawn
 		k.ended(w)
@@ -50,9 +60,6 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 		w.log.Warn("workers keep the supervisor's OOM score", "wanted", w.pool.manifest.OOMScoreAdj, "error", proc.badOOM)
 	}
 	k.byPid[w.Pid] = w
-	if k.cfg.Leaks != nil {
-		k.cfg.Leaks.Watch(w.Pid, w.pool.manifest.Adopt)
-	}
 	k.move(w, Warming)
 	w.output = captureOutput(w.log, &k.droppedLines, proc.stdout, proc.stderr)
 	if w.control, err = control.NewConn(w.raw); err != nil {

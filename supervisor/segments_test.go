@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -161,14 +162,10 @@ func TestSegmentBeyondTheLimit(t *testing.T) {
 // What a worker made by itself and left is removed, where that is proven safe.
 func TestWhatWorkersLeftIsRemoved(t *testing.T) {
 	d := startDaemon(t, map[string]string{"tally": tallyManifest(t, "tally", tallySegments+"\nadopt: remove")})
-	st, err := d.supervisor.GetStatus(d.ctx(), &understudyv1.GetStatusRequest{})
-	require.NoError(t, err)
-	for _, f := range st.Features {
-		if f.Name == "shared-memory leaks" && !f.Best {
-			t.Skipf("nothing is removed here: %s", f.Why)
-		}
-	}
 	r := d.launch("tally", "acme")
+	if f := d.leakFeature(); !f.Best {
+		t.Skipf("nothing is removed here: %s", f.Why)
+	}
 	name := fmt.Sprintf("tally-%d", d.pid())
 	foreign := "/dev/shm/" + name + "-foreign"
 	require.NoError(t, os.WriteFile(foreign, nil, 0o600))
@@ -189,6 +186,61 @@ func TestWhatWorkersLeftIsRemoved(t *testing.T) {
 		return nil
 	})
 	require.FileExists(t, foreign)
+	d.stopClean()
+}
+
+func (d *daemon) leakFeature() *understudyv1.Feature {
+	d.t.Helper()
+	st, err := d.supervisor.GetStatus(d.ctx(), &understudyv1.GetStatusRequest{})
+	require.NoError(d.t, err)
+	i := slices.IndexFunc(st.Features, func(f *understudyv1.Feature) bool { return f.Name == "shared-memory leaks" })
+	require.GreaterOrEqual(d.t, i, 0)
+	return st.Features[i]
+}
+
+// watching counts the descriptors by which the daemon is woken for what others
+// do in directories.
+func (d *daemon) watching() (n int) {
+	d.t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", d.pid())
+	fds, err := os.ReadDir(dir)
+	require.NoError(d.t, err)
+	for _, fd := range fds {
+		to, _ := os.Readlink(filepath.Join(dir, fd.Name()))
+		if to == "anon_inode:[fanotify]" || to == "anon_inode:inotify" {
+			n++
+		}
+	}
+	return n
+}
+
+// The directory of shared memory is watched only while there is a worker whose
+// pattern asks for it.
+func TestLeaksAreLookedForOnlyWhereAPatternAsks(t *testing.T) {
+	const segments = "segments: [{name: state, size: 64KiB, on_death: handover}, {name: scratch, size: 4096, on_death: unlink}]" // without names, which are watched
+	d := startDaemon(t, map[string]string{
+		"tally": tallyManifest(t, "tally", segments),
+		"asks":  tallyManifest(t, "asks", segments+"\nadopt: report\nspares: {min: 0, max: 0}"),
+	})
+	d.launch("tally", "acme")
+	others := d.watching() // it watches other directories
+	require.Contains(t, d.leakFeature().InUse, "no pattern has adopt")
+
+	r := d.launch("asks", "acme")
+	require.Greater(t, d.watching(), others)
+	require.NotContains(t, d.leakFeature().InUse, "no pattern has adopt")
+
+	_, err := d.launcher.TerminatePattern(d.ctx(), &launcher.TerminateRequest{ProcessId: r.ProcessId})
+	require.NoError(t, err)
+	d.eventually(func() error {
+		if n := d.watching(); n > others {
+			return fmt.Errorf("%d watches, before there were %d", n, others)
+		}
+		return nil
+	})
+	require.Contains(t, d.leakFeature().InUse, "no pattern has adopt")
+	d.launch("asks", "acme")
+	require.Greater(t, d.watching(), others)
 	d.stopClean()
 }
 

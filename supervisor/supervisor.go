@@ -31,7 +31,6 @@ import (
 	"understudy/pool"
 	"understudy/sentinel"
 	"understudy/shmregistry"
-	"understudy/shmregistry/leak"
 	"understudy/takeover"
 )
 
@@ -48,7 +47,7 @@ type Supervisor struct {
 	api     *api.Server // from serve on
 
 	segments    *shmregistry.Registry
-	leaks       *leak.Finder // nil where it cannot look
+	leaks       *leaks
 	groups      *cgroup.Tree // nil without control groups, and then whyNoGroups
 	whyNoGroups string
 	queues      *deepqueue.Namespace // nil without, and then whyNoQueues
@@ -123,9 +122,8 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if s.openQueues(); s.queues != nil {
 		defer s.queues.Close()
 	}
-	if s.leaks = s.openLeaks(); s.leaks != nil {
-		defer s.leaks.Close()
-	}
+	s.openLeaks()
+	defer s.leaks.close()
 	mark := epochs.Open(s.cfg.StateDir, s.log)
 	defer func() { err = errors.Join(err, mark.Close()) }()
 	good, bad := patterns.Discover(s.cfg.PatternsDir)
@@ -157,7 +155,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		Segments: s.segments,
 		Epochs:   mark,
 		Pool: pool.Config{
-			Leaks:               s.leakWatch(),
+			Leaks:               s.leaks,
 			Groups:              s.groups,
 			MaxWorkers:          s.cfg.Limits.Workers,
 			Descriptors:         countDescriptors,

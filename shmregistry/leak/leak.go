@@ -77,7 +77,7 @@ type Config struct {
 // Counters say what the finder saw and did. They only grow, except Watched and
 // Pending.
 type Counters struct {
-	Watched    int    // workers watched now
+	Watched    int    // workers watched now, and those that an earlier finder watched
 	Pending    int    // objects of ended workers that others still hold
 	Attributed uint64 // objects found to be a worker's
 	Removed    uint64
@@ -188,6 +188,14 @@ func (f *Finder) Counters() Counters {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.counters
+}
+
+// Idle reports whether the finder has nothing to do: it watches no worker, and
+// nothing that an ended one left is held by others.
+func (f *Finder) Idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.requests) == 0 && f.counters.Watched == 0 && f.counters.Pending == 0
 }
 
 // Sources says by which means objects are found and proven, one line each, with

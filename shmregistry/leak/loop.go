@@ -231,7 +231,7 @@ func (l *loop) publish() {
 			delete(l.f.usage, w.pid)
 		}
 	}
-	l.f.counters.Watched = len(l.workers)
+	l.f.counters.Watched = len(l.workers) + len(l.former)
 	l.f.counters.Pending = len(l.pending) + len(l.pendingV)
 }
 

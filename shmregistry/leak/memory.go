@@ -191,3 +191,14 @@ func replace(path string, b []byte) error {
 	}
 	return os.Rename(next, path)
 }
+
+// Remembers reports whether the state file of an earlier finder of this boot
+// knows of any objects. One that cannot be read may.
+func Remembers(stateFile string) bool {
+	boot, err := bootID()
+	if err != nil {
+		return true
+	}
+	records, err := readMemory(stateFile, boot)
+	return err != nil || len(records) > 0
+}
