@@ -40,7 +40,7 @@ func (m *Manager) longLife(e *entry) time.Duration {
 
 // prove looks again when a worker's life is long.
 func (m *Manager) prove(e *entry, w takeover.WorkerID) {
-	m.after(m.longLife(e), func() {
+	m.loop.After(m.longLife(e), func() {
 		if m.bindings[e.ProcessID] == e {
 			m.apply(e, input{kind: inProved, worker: w, spent: m.spent(e)})
 		}
@@ -131,7 +131,7 @@ func (m *Manager) hold(e *entry) {
 	if wait <= 0 {
 		wait = retryPause
 	}
-	m.timer(wait, func(*time.Timer) {
+	m.loop.After(wait, func() {
 		if m.bindings[e.ProcessID] != e || !e.phase.held {
 			return
 		}

@@ -7,12 +7,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"understudy/internal/control"
 	"understudy/internal/event"
 	"understudy/internal/pace"
 	"understudy/patterns"
 	"understudy/pool"
-	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
 	"understudy/takeover"
 )
@@ -51,26 +49,12 @@ func (m *Manager) queue(e *entry) {
 		e.queued.Stop()
 		e.queued = nil
 	case lacking && e.queued == nil && e.manifest.QueueTimeout > 0:
-		e.queued = m.timer(e.manifest.QueueTimeout, func(t *time.Timer) {
-			if e.queued == t {
-				e.queued = nil
-				m.apply(e, input{kind: inRefuse})
-				m.queue(e) // it was about to be activated: the next time counts anew
-			}
+		e.queued = m.loop.After(e.manifest.QueueTimeout, func() {
+			e.queued = nil
+			m.apply(e, input{kind: inRefuse})
+			m.queue(e) // it was about to be activated: the next time counts anew
 		})
 	}
-}
-
-// timer runs f on the loop, with the timer itself.
-func (m *Manager) timer(d time.Duration, f func(*time.Timer)) *time.Timer {
-	var t *time.Timer
-	armed := make(chan struct{})
-	t = time.AfterFunc(d, func() {
-		<-armed
-		_ = m.post(func() { f(t) })
-	})
-	close(armed)
-	return t
 }
 
 func (m *Manager) do(e *entry, o output) {
@@ -88,9 +72,7 @@ func (m *Manager) do(e *entry, o output) {
 	case outDeadline:
 		m.startDeadline(e)
 	case outRelax:
-		if e.deadline != nil {
-			e.deadline.Stop()
-		}
+		e.deadline.Stop()
 	case outFail:
 		if w := m.keeper.Worker(o.worker); w != nil {
 			silent := &pool.StartError{Pattern: e.Pattern, Worker: w.Name, Step: pool.StepActivate,
@@ -136,15 +118,11 @@ func (m *Manager) command(e *entry, err error) {
 // is dead.
 func (m *Manager) armLater(e *entry, o output) {
 	e.arming = true
-	m.after(pace.Breather, func() {
+	m.loop.After(pace.Breather, func() {
 		if e.arming && e.phase.armed && o.epoch == e.phase.next() {
 			m.arm(e, o, false)
 		}
 	})
-}
-
-func (m *Manager) after(d time.Duration, f func()) {
-	time.AfterFunc(d, func() { _ = m.post(f) })
 }
 
 // arm prepares the next activation down to the last byte.
@@ -167,17 +145,14 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		m.unarmed(e, o, err)
 		return
 	}
-	payload, err := control.Encode(&understudyv1.ToWorker{Message: &understudyv1.ToWorker_Activate{Activate: &understudyv1.Activate{
-		ProcessId: e.ProcessID,
-		Pattern:   e.Pattern,
-		Epoch:     o.epoch,
-		Key: &understudyv1.Key{Region: e.Key.Region, Namespace: e.Key.Namespace,
-			Session: e.Key.Session, Level: e.Key.Level.String()},
-		Config:    e.Config,
-		Listeners: []*understudyv1.Listener{{Name: "main", Network: e.endpoint.network, Address: e.endpoint.address}},
-		Segments:  segments,
-		Takeover:  o.worker != 0,
-	}}})
+	payload, err := m.keeper.Activation(e.pool(), pool.Activation{
+		ProcessID: e.ProcessID, Pattern: e.Pattern, Epoch: o.epoch,
+		Region: e.Key.Region, Namespace: e.Key.Namespace, Session: e.Key.Session, Level: e.Key.Level.String(),
+		Config:  e.Config,
+		Network: e.endpoint.network, Address: e.endpoint.address,
+		Segments: segments,
+		Takeover: o.worker != 0,
+	})
 	if err != nil {
 		m.unarmed(e, o, fmt.Errorf("%s: activation: %w", e.ProcessID, err))
 		return
@@ -213,18 +188,8 @@ func (m *Manager) publish(e *entry, reason Reason) {
 }
 
 func (m *Manager) startDeadline(e *entry) {
-	if e.deadline != nil {
-		e.deadline.Stop()
-	}
-	var t *time.Timer
-	t = time.AfterFunc(e.manifest.StartTimeout+deadlineSlack, func() {
-		_ = m.post(func() {
-			if e.deadline == t {
-				m.apply(e, input{kind: inDeadline})
-			}
-		})
-	})
-	e.deadline = t
+	e.deadline.Stop()
+	e.deadline = m.loop.After(e.manifest.StartTimeout+deadlineSlack, func() { m.apply(e, input{kind: inDeadline}) })
 }
 
 func (m *Manager) resolve(e *entry, err error) {
@@ -327,9 +292,7 @@ func (m *Manager) closeEndpoint(e *entry) {
 }
 
 func (m *Manager) gone(e *entry) {
-	if e.deadline != nil {
-		e.deadline.Stop()
-	}
+	e.deadline.Stop()
 	m.closeEndpoint(e)
 	m.segmentsEnded(e)
 	delete(m.bindings, e.ProcessID)

@@ -45,7 +45,7 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	}
 	m.apply(e, input{kind: inActivated, worker: ev.Worker, epoch: ev.Epoch, spent: m.spent(e), handover: ev.Handover})
 	if failover {
-		m.after(pace.Breather, func() {
+		m.loop.After(pace.Breather, func() {
 			m.segmentsTaken(e, w, ev.Epoch)
 			m.emitFor(e, w, ev.Epoch, event.Failover, fmt.Sprintf("%s is active at epoch %d", nameOf(w), ev.Epoch), failoverFacts(ev, waited))
 		})
@@ -142,7 +142,7 @@ func (m *Manager) workerReady(w *pool.Worker) {
 
 func (m *Manager) workerExited(w *pool.Worker, cause pool.Cause) {
 	if e := m.bindings[w.ProcessID]; e != nil {
-		if e.phase.state != Draining && w.State != pool.Draining { // it was not asked to
+		if e.phase.state != Draining && w.State() != pool.Terminated { // it was not asked to
 			e.LastError = fmt.Sprintf("worker %s (pid %d): %s", w.Name, w.Pid, cause)
 		}
 		m.dead(e, inExited, w.ID)

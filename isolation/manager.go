@@ -11,6 +11,7 @@ import (
 
 	"understudy/internal/deepqueue"
 	"understudy/internal/event"
+	"understudy/internal/loop"
 	"understudy/patterns"
 	"understudy/pool"
 	"understudy/takeover"
@@ -67,7 +68,7 @@ const (
 // are for any goroutine; all else belongs to the loop.
 type Manager struct {
 	cfg    Config
-	post   func(func()) error
+	loop   *loop.Loop
 	engine Engine
 	keeper *pool.Keeper
 	routes *routeTable
@@ -100,7 +101,7 @@ type entry struct {
 	manifest *patterns.Manifest
 	endpoint *endpoint
 	grace    time.Duration
-	deadline *time.Timer
+	deadline *loop.Timer
 	launched []chan<- error
 	released []chan<- struct{}
 	deaths   []time.Time
@@ -111,9 +112,9 @@ type entry struct {
 	waiting  time.Time         // since when it waits for a worker
 	death    int64             // kernel's time of the last death
 	arming   bool              // armLater has promised it
-	queued   *time.Timer       // when its clients have waited long enough
+	queued   *loop.Timer       // when its clients have waited long enough
 	repeats  repeats           // of its plan
-	answer   *time.Timer       // when the engine is asked what became of its plan
+	answer   *loop.Timer       // when the engine is asked what became of its plan
 	refused  uint64            // the last epoch that the engine refused
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
@@ -143,14 +144,14 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 	}
 }
 
-// NewManager returns a manager and the keeper of its workers. post runs a
-// function on the loop; its error means that the loop has ended.
-func NewManager(cfg Config, post func(func()) error, reaper pool.Reaper, engine Engine) *Manager {
-	m := &Manager{cfg: cfg, post: post, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
+// NewManager returns a manager and the keeper of its workers, which belong to
+// the loop.
+func NewManager(cfg Config, l *loop.Loop, reaper pool.Reaper, engine Engine) *Manager {
+	m := &Manager{cfg: cfg, loop: l, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
 		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
 		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string),
 		repeats: make(map[takeover.WorkerID]*repeats)}
-	m.keeper = pool.NewKeeper(cfg.Pool, func(f func()) { _ = post(f) }, reaper, engine, pool.Hooks{
+	m.keeper = pool.NewKeeper(cfg.Pool, l, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,
 		Draining:    m.workerDraining,
@@ -320,12 +321,19 @@ func (m *Manager) Pools() (out []pool.Stats) {
 // call runs f on the loop and waits for it.
 func (m *Manager) call(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	if err := m.post(func() { done <- f() }); err != nil {
+	if err := m.loop.Post(func() { done <- f() }); err != nil {
 		return ErrClosed
 	}
 	select {
 	case err := <-done:
 		return err
+	case <-m.loop.Ended():
+		select {
+		case err := <-done:
+			return err
+		default:
+			return ErrClosed
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -342,7 +350,7 @@ func (m *Manager) snapshot(e *entry) Binding {
 	b.Worker, b.Pid = "", 0
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		b.Worker, b.Pid = w.Name, w.Pid
-		b.Healthy = b.State == Active && e.phase.serving && w.Healthy
+		b.Healthy = b.State == Active && e.phase.serving && w.Healthy()
 	}
 	if m.cfg.Segments != nil {
 		b.Segments, b.SegmentBytes = m.cfg.Segments.Usage(e.ProcessID)
@@ -405,7 +413,7 @@ func (m *Manager) relaunch(r AcquireRequest, done chan<- error) chan<- struct{} 
 	over := make(chan struct{}, 1)
 	go func() {
 		<-over
-		if err := m.post(func() {
+		if err := m.loop.Post(func() {
 			if _, err := m.launch(r, done); err != nil {
 				done <- err
 			}

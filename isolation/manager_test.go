@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/event"
+	"understudy/internal/loop/looptest"
 	"understudy/patterns"
 	"understudy/pool"
 	"understudy/sentinel"
@@ -117,13 +118,12 @@ type house struct {
 	*Manager
 	t      *testing.T
 	dir    string
-	queue  chan func()
+	loop   *looptest.Loop
 	engine *takeover.Client
 	reaper *sentinel.Sentinel
 	events chan event.Event
 	// engineExe is the engine's binary, "" where it is a thread.
 	engineExe string
-	post      func(func()) error
 	// lose says which word of the engine is lost; nil: none. It belongs to the
 	// loop.
 	lose func(takeover.Event) bool
@@ -132,7 +132,7 @@ type house struct {
 func (h *house) startEngine() *takeover.Client {
 	h.t.Helper()
 	engine, err := takeover.Start(takeover.Options{Exe: h.engineExe}, func(e takeover.Event) {
-		_ = h.post(func() {
+		_ = h.loop.Post(func() {
 			if h.lose == nil || !h.lose(e) {
 				h.HandleEngine(e)
 			}
@@ -188,20 +188,18 @@ func newHouseOn(t *testing.T, engineExe string, change func(*Config), manifests 
 	dir, err := os.MkdirTemp("", "iso") // t.TempDir is too long for a socket's path
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, EndpointDir), 0o700))
-	h := &house{t: t, dir: dir, queue: make(chan func(), 256), events: make(chan event.Event, 4096)}
+	h := &house{t: t, dir: dir, events: make(chan event.Event, 4096)}
 	h.reaper, err = sentinel.New(sentinel.Options{Source: sentinel.SourcePidfd})
 	require.NoError(t, err)
 	go func() { _ = h.reaper.Run(func() {}) }()
-	ended := make(chan struct{})
-	post := func(f func()) error {
-		select {
-		case h.queue <- f:
-			return nil
-		case <-ended:
-			return ErrClosed
-		}
-	}
-	h.post, h.engineExe = post, engineExe
+	t.Cleanup(func() {
+		require.NoError(t, h.engine.Close())
+		h.reaper.Close()
+		<-h.reaper.Done()
+		os.RemoveAll(dir)
+	})
+	h.loop = looptest.New(t)
+	h.engineExe = engineExe
 	h.engine = h.startEngine()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	cfg := Config{RuntimeDir: dir, DefaultLevel: LevelNamespace,
@@ -209,29 +207,12 @@ func newHouseOn(t *testing.T, engineExe string, change func(*Config), manifests 
 		Pool:  pool.Config{MaxConcurrentStarts: 4, BackoffMin: 10 * time.Millisecond, BackoffMax: time.Second, Log: log},
 	}
 	change(&cfg)
-	h.Manager = NewManager(cfg, post, h.reaper, h.engine)
-	stopping := false
-	go func() {
-		defer close(ended)
-		for f := range h.queue {
-			f()
-			if stopping && h.Idle() {
-				return
-			}
-		}
-	}()
-	require.NoError(t, post(func() {
+	h.Manager = NewManager(cfg, h.loop.Loop, h.reaper, h.engine)
+	h.loop.Start(h.Stop, h.Idle)
+	h.loop.Do(func() {
 		for _, m := range manifests {
 			h.Keeper().AddPool(pool.PoolKey(m.Name), m)
 		}
-	}))
-	t.Cleanup(func() {
-		_ = post(func() { stopping = true; h.Stop() })
-		<-ended
-		require.NoError(t, h.engine.Close())
-		h.reaper.Close()
-		<-h.reaper.Done()
-		os.RemoveAll(dir)
 	})
 	return h
 }
@@ -361,11 +342,11 @@ func TestEndpointStaysNonBlocking(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
 		h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Listen = network }))
 		b := h.acquire("a", "acme")
-		require.NoError(t, h.call(h.ctx(), func() error {
+		h.loop.Do(func() {
 			flags, err := unix.FcntlInt(uintptr(h.bindings[b.ProcessID].endpoint.socket), unix.F_GETFL, 0)
+			require.NoError(t, err)
 			require.NotZero(t, flags&unix.O_NONBLOCK)
-			return err
-		}))
+		})
 	}
 }
 

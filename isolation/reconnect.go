@@ -23,7 +23,7 @@ func (m *Manager) Reconnect(engine Engine) {
 // lost reports whether a binding's worker is none any more, though nobody said.
 func (m *Manager) lost(e *entry) bool {
 	w := m.keeper.Worker(e.phase.worker)
-	return w == nil || w.State != pool.Active && e.phase.state != Draining
+	return w == nil || w.State() != pool.Active && e.phase.state != Draining
 }
 
 // settle strikes a worker off those we are unsure of. With the last one of a

@@ -126,7 +126,7 @@ func (m *Manager) again(r *repeats, say, giveUp func()) {
 		m.trouble.givenUp.Add(1)
 		giveUp()
 	case pause > 0:
-		m.after(pause, func() {
+		m.loop.After(pause, func() {
 			r.pending = false
 			say()
 		})
@@ -169,7 +169,7 @@ func (m *Manager) planRejected(e *entry, epoch uint64) {
 // rest.
 func (m *Manager) workerRejected(w *pool.Worker, op takeover.Op) {
 	m.cfg.Pool.Log.Error("takeover engine does not know a worker", "worker", w.Name, "pid", w.Pid, "command", op.String())
-	if op != takeover.OpHeir && (w.State == pool.Standby || w.State == pool.Warming) {
+	if op != takeover.OpHeir && (w.State() == pool.Standby || w.State() == pool.Warming) {
 		m.keeper.Fail(w, pool.Cause{Kind: pool.CauseLost, Err: fmt.Errorf("%v: %w", op, errRejected)})
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"understudy/patterns"
 	"understudy/pool"
-	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/shmregistry"
 )
 
@@ -26,7 +25,7 @@ var errNoSegments = errors.New("this supervisor has no segment registry")
 
 // prepareSegments returns what the worker of that epoch gets, as the
 // activation tells it, and the descriptors, which stay the registry's.
-func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []*understudyv1.Segment, fds []int, err error) {
+func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []pool.Segment, fds []int, err error) {
 	if len(e.manifest.Segments) == 0 {
 		return nil, nil, nil
 	}
@@ -38,7 +37,7 @@ func (m *Manager) prepareSegments(e *entry, epoch uint64) (told []*understudyv1.
 		return nil, nil, err
 	}
 	for _, p := range prepared {
-		told = append(told, &understudyv1.Segment{Name: p.Name, Size: uint64(p.Size), Path: p.Path})
+		told = append(told, pool.Segment{Name: p.Name, Size: uint64(p.Size), Path: p.Path})
 		fds = append(fds, p.FD)
 	}
 	return told, fds, nil

@@ -23,7 +23,7 @@ func (m *Manager) expectAnswer(e *entry) {
 }
 
 func (m *Manager) askLater(e *entry, pause time.Duration) {
-	e.answer = m.timer(pause, func(*time.Timer) {
+	e.answer = m.loop.After(pause, func() {
 		e.answer = nil
 		if m.bindings[e.ProcessID] != e || !m.unanswered(e) {
 			return
@@ -59,7 +59,7 @@ func (m *Manager) epochRefused(e *entry, ev takeover.Event) {
 	}
 	e.refused = ev.Epoch
 	for _, w := range m.keeper.Workers() {
-		if w.Pool() == e.pool() && w.State == pool.Standby {
+		if w.Pool() == e.pool() && w.State() == pool.Standby {
 			m.keeper.Repeat(w)
 		}
 	}

@@ -6,13 +6,19 @@
 // (fork and exec, reading pipes and control sockets) runs elsewhere and posts
 // its outcome to that loop, so that no state is locked.
 //
-//	keeper.go     the patterns' pools and what the supervisor asks of them
-//	plan.go       how many to start and to retire: a pure function
-//	worker.go     one worker and its states
-//	start.go      from nothing to standby
-//	end.go        drain, retire, kill, reap
-//	spawn.go      the process: descriptors, environment, fork and exec
-//	liveness.go   probes of standbys and active workers
-//	output.go     what a worker writes, line by line
-//	heirs.go      the tasks that share the memory of Go workers
+//	keeper.go        what the supervisor asks of the workers
+//	pools.go         the patterns' pools: filling, retiring, backoff
+//	plan.go          how many to start and to retire: a pure function
+//	state.go         what a worker's life is
+//	step.go          the life of a worker: a pure function
+//	step_kinds.go    what goes into it and what comes out
+//	timers.go        what a worker is given time for
+//	effects.go       what the steps have done
+//	start.go         from nothing to the first words
+//	end.go           kill, reap, close the account
+//	contract.go      how a pattern's workers and the supervisor deal with each other
+//	contract_sdk.go  the control protocol's way
+//	spawn.go         the process: descriptors, fork and exec
+//	output.go        what a worker writes, line by line
+//	heirs.go         the tasks that share the memory of Go workers
 package pool

@@ -10,7 +10,6 @@ import (
 
 	"understudy/internal/event"
 	"understudy/internal/pace"
-	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/sentinel"
 )
 
@@ -21,68 +20,21 @@ const outputGrace = 200 * time.Millisecond
 // End asks a worker to stop: drain and retire, SIGKILL after grace. force
 // kills at once. Exited comes in either case.
 func (k *Keeper) End(w *Worker, grace time.Duration, force bool) {
-	if !w.alive() {
-		return
+	if force {
+		grace = 0
 	}
-	k.reaper.Unmute(w.Pid) // nobody takes over
-	first := w.State != Draining
-	wasActive := w.State == Active
-	if first {
-		w.probe.stop()
-		k.move(w, Draining)
-	}
-	if force || grace <= 0 {
-		k.kill(w)
-		return
-	}
-	if !first && w.stopBy.Before(time.Now().Add(grace)) {
-		return // a later time than was said before
-	}
-	w.stopBy = time.Now().Add(grace)
-	k.armDeadline(w, grace, func() {
-		w.log.Warn("worker did not stop in its grace period", "grace", grace)
-		k.kill(w)
-	})
-	if !first {
-		return
-	}
-	if wasActive {
-		k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Drain{Drain: &understudyv1.Drain{GraceMs: grace.Milliseconds()}}})
-	} else {
-		k.tell(w, &understudyv1.ToWorker{Message: &understudyv1.ToWorker_Retire{Retire: &understudyv1.Retire{}}})
-	}
+	k.feed(w, input{kind: inStop, now: time.Now(), grace: grace})
 }
 
 // Fail ends a worker that did not do its part, as if it had died. Cause has a
 // kind and an error.
-func (k *Keeper) Fail(w *Worker, cause Cause) { k.fail(w, cause.Kind, cause.Err) }
-
-func (k *Keeper) fail(w *Worker, kind CauseKind, err error) {
-	if !w.alive() || w.why.Kind != "" && w.State == Draining {
-		return
-	}
-	if w.why.Kind == "" {
-		w.why, w.failStep = Cause{Kind: kind, Err: err}, w.step()
-	}
-	w.Healthy = false
-	what := event.WorkerFailed
-	if kind == CauseHung {
-		what = event.WorkerHung
-	}
-	k.emit(w, what, err.Error(), map[string]string{"cause": string(kind)})
-	if w.State == Standby || w.State == Active {
-		k.command("condemn", w, k.engine.Condemn(w.ID))
-	}
-	k.kill(w) // the engine does it too, and quicker; this is for the case that it is gone
-}
+func (k *Keeper) Fail(w *Worker, cause Cause) { k.feed(w, input{kind: inFail, cause: cause}) }
 
 // kill sends SIGKILL to the worker alone. Its group follows when it is dead:
 // its heir must outlive it by a moment.
 func (k *Keeper) kill(w *Worker) {
-	if w.alive() {
-		k.reaper.Unmute(w.Pid)
-		_ = unix.PidfdSendSignal(int(w.pidfd.Fd()), unix.SIGKILL, nil, 0)
-	}
+	k.reaper.Unmute(w.Pid)
+	_ = unix.PidfdSendSignal(int(w.pidfd.Fd()), unix.SIGKILL, nil, 0)
 }
 
 // Signal sends any signal to a worker.
@@ -111,38 +63,26 @@ func (k *Keeper) exited(w *Worker) {
 	if k.cfg.Leaks != nil {
 		k.cfg.Leaks.Ended(w.Pid)
 	}
-	w.stopTimers()
 	delete(k.byPid, w.Pid)
 	k.settleHeir(w)
 	k.command("forget", w, k.engine.Forget(w.ID))
-	for _, f := range []*os.File{w.raw, w.doom, w.pidfd, w.procs} {
+	for _, f := range []*os.File{w.doom, w.pidfd, w.procs} {
 		if f != nil {
 			f.Close()
 		}
 	}
 	k.endGroup(w)
 	go func() {
-		late := time.AfterFunc(outputGrace, w.silence)
+		late := time.AfterFunc(outputGrace, w.close)
 		w.output.readers.Wait()
 		if w.heard != nil {
 			<-w.heard
 		}
 		late.Stop()
-		w.silence()
-		k.post(func() { k.ended(w) })
+		w.close()
+		k.post(func() { k.feed(w, input{kind: inSilent}) })
 	}()
-	// The binding need not wait for the last words.
-	k.hooks.Exited(w, w.cause())
-	switch w.State {
-	case Standby:
-		if time.Since(w.warmAt) < max(wellFor, w.pool.startTime) {
-			k.block(w.pool) // one that was well for a while is replaced at once
-		}
-		k.move(w, Failed)
-		k.fill()
-	case Active: // what follows from it comes with Activated or Demand
-		k.move(w, Failed)
-	}
+	k.feed(w, input{kind: inExited, young: time.Since(w.warmAt) < max(wellFor, w.pool.startTime)})
 }
 
 // wellFor is how long a standby must have been well for its end to say nothing
@@ -175,32 +115,27 @@ func (k *Keeper) endGroup(w *Worker) {
 
 // ended closes a worker's account, its last words read.
 func (k *Keeper) ended(w *Worker) {
-	var facts map[string]string
 	if w.status != nil {
-		facts = map[string]string{
+		cause := w.cause()
+		k.emit(w, event.WorkerExited, cause.String(), map[string]string{
 			"status": w.status.String(),
 			"user":   w.status.UserTime().String(),
 			"system": w.status.SystemTime().String(),
 			"maxrss": fmt.Sprint(w.status.MaxRSS()),
-		}
-		cause := w.cause()
-		facts["cause"] = string(cause.Kind)
-		k.emit(w, event.WorkerExited, cause.String(), facts)
-	}
-	if !w.wasWarm {
-		k.running--
+			"cause":  string(cause.Kind),
+		})
 	}
 	delete(k.workers, w.ID)
-	w.pool.counts[w.State]--
-	if (w.State == Starting || w.State == Warming) && !w.wasWarm && !k.stopping {
-		k.startFailed(w)
-	}
+	w.pool.counts[w.life.state]--
 	k.fillLater()
 }
 
 func (k *Keeper) startFailed(w *Worker) {
+	if k.stopping {
+		return
+	}
 	p := w.pool
-	e := &StartError{Pattern: w.Pattern(), Worker: w.Name, Step: w.failStep, Err: w.why.Err}
+	e := &StartError{Pattern: w.Pattern(), Worker: w.Name, Step: w.life.step, Err: w.life.cause.Err}
 	if w.status != nil {
 		e.Status = w.status.String()
 		e.Output = w.output.tail()
@@ -217,40 +152,13 @@ func (k *Keeper) startFailed(w *Worker) {
 	k.hooks.StartFailed(p.key, e)
 }
 
-// cause says how a worker ended: our reason for killing it, or its own way.
-func (w *Worker) cause() Cause {
-	c := w.why
-	c.Status = w.status
-	if c.Kind == "" {
-		c.Kind = CauseExit
-		if w.State == Draining {
-			c.Kind = CauseStopped
-		}
-	}
-	return c
-}
-
 // Dumping hears that a dying worker's thread begins to dump core.
 func (k *Keeper) Dumping(w *Worker, thread int) {
-	k.after(pace.Patience, func() {
+	k.loop.After(pace.Patience, func() {
 		if w.alive() {
 			sentinel.PromoteDumper(w.Pid, thread)
 		}
 	})
-}
-
-// settleHeir sees to the heir of a worker that has died. One that died before
-// it was ready may have left an heir that it never told of.
-func (k *Keeper) settleHeir(w *Worker) {
-	k.adoptHeir(w, 1) // if it could not be, so far
-	switch {
-	case w.heir != 0:
-		k.after(pace.Patience, func() { k.heirs.hasten(w.heir) })
-	case w.pool.manifest.Heir && !w.wasWarm:
-		if err := k.heirs.adoptUntold(func(pid int) bool { return k.byPid[pid] != nil }); err != nil {
-			w.log.Warn("heirs cannot be looked for", "error", err)
-		}
-	}
 }
 
 // Stop ends every worker, each within its pattern's grace period, and starts
@@ -272,20 +180,10 @@ func (k *Keeper) Stop() {
 func (k *Keeper) KillAll() {
 	for _, w := range k.Workers() {
 		w.log.Warn("worker is in the way of the stop; killing it")
-		k.kill(w)
+		k.End(w, 0, true)
 	}
 	clear(k.heirs.told)
 }
 
 // Idle reports whether no worker, no heir and no control group is left.
 func (k *Keeper) Idle() bool { return len(k.workers) == 0 && len(k.heirs.told) == 0 && k.groups == 0 }
-
-// Dead reports whether a worker's process has ended, whoever told us or not.
-func (w *Worker) Dead() bool {
-	if !w.alive() {
-		return true
-	}
-	p := []unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 1
-}

@@ -3,10 +3,12 @@ package pool
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/fault"
+	"understudy/internal/pace"
 	"understudy/sentinel"
 	"understudy/worker/heir"
 )
@@ -114,4 +116,53 @@ func openChild(pid int) (*os.File, error) {
 		return nil, fmt.Errorf("child %d is no heir: its name is %q (%v)", pid, name, err)
 	}
 	return os.NewFile(uintptr(fd), "heir"), nil
+}
+
+const (
+	// heirTries is how often an heir is adopted that cannot be watched, or has
+	// not named itself yet, and heirPause the time between two tries.
+	heirTries = 5
+	heirPause = 20 * time.Millisecond
+)
+
+// adoptHeir takes over the heir that w has told of, as far as its word can be
+// checked.
+func (k *Keeper) adoptHeir(w *Worker, tries int) {
+	pid := w.heirTold
+	if pid <= 0 || w.heir != 0 || k.byPid[pid] != nil {
+		return
+	}
+	err := k.heirs.adopt(pid)
+	switch {
+	case err == nil:
+		w.heir = pid
+		k.heirs.tell(pid)
+		if w.alive() {
+			k.introduceHeir(w)
+		}
+	case tries > 1 && w.alive():
+		k.loop.After(heirPause, func() { k.adoptHeir(w, tries-1) })
+	default:
+		w.log.Warn("worker's heir cannot be watched", "error", err)
+	}
+}
+
+func (k *Keeper) introduceHeir(w *Worker) {
+	if w.doom != nil {
+		k.command("heir", w, k.engine.Heir(w.ID, w.heir, int(w.doom.Fd())))
+	}
+}
+
+// settleHeir sees to the heir of a worker that has died. One that died before
+// it was ready may have left an heir that it never told of.
+func (k *Keeper) settleHeir(w *Worker) {
+	k.adoptHeir(w, 1) // if it could not be, so far
+	switch {
+	case w.heir != 0:
+		k.loop.After(pace.Patience, func() { k.heirs.hasten(w.heir) })
+	case w.pool.manifest.Heir && !w.life.warm:
+		if err := k.heirs.adoptUntold(func(pid int) bool { return k.byPid[pid] != nil }); err != nil {
+			w.log.Warn("heirs cannot be looked for", "error", err)
+		}
+	}
 }

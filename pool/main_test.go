@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"understudy/internal/event"
+	"understudy/internal/loop/looptest"
 	"understudy/patterns"
 	"understudy/sentinel"
 	"understudy/takeover"
@@ -96,35 +97,33 @@ func play(role string) {
 // yard is a keeper with its loop, its engine and its reaper.
 type yard struct {
 	*Keeper
-	t      *testing.T
-	queue  chan func()
+	loop   *looptest.Loop
 	ready  chan *Worker
 	failed chan *StartError
 	exited chan string
 }
 
 func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
-	y := &yard{t: t, queue: make(chan func(), 256), ready: make(chan *Worker, 256),
-		failed: make(chan *StartError, 256), exited: make(chan string, 256)}
+	y := &yard{ready: make(chan *Worker, 256), failed: make(chan *StartError, 256), exited: make(chan string, 256)}
 	reaper, err := sentinel.New(sentinel.Options{Source: sentinel.SourcePidfd})
 	require.NoError(t, err)
 	go func() { _ = reaper.Run(func() {}) }()
-	ended := make(chan struct{})
-	post := func(f func()) {
-		select {
-		case y.queue <- f:
-		case <-ended:
-		}
-	}
-	engine, err := takeover.Start(takeover.Options{}, func(e takeover.Event) {
+	var engine *takeover.Client
+	t.Cleanup(func() {
+		require.NoError(t, engine.Close())
+		reaper.Close()
+		<-reaper.Done()
+	})
+	y.loop = looptest.New(t)
+	engine, err = takeover.Start(takeover.Options{}, func(e takeover.Event) {
 		if e.Kind == takeover.Withdrawn {
-			post(func() { y.Withdrawn(e.Worker, e.OK) })
+			_ = y.loop.Post(func() { y.Withdrawn(e.Worker, e.OK) })
 		}
 	})
 	require.NoError(t, err)
 	cfg.MaxConcurrentStarts = 4
 	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	y.Keeper = NewKeeper(cfg, post, reaper, engine, Hooks{
+	y.Keeper = NewKeeper(cfg, y.loop.Loop, reaper, engine, Hooks{
 		Ready:       func(w *Worker) { y.ready <- w },
 		Serving:     func(*Worker, string, uint64) {},
 		Draining:    func(*Worker, string) {},
@@ -132,23 +131,7 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 		StartFailed: func(_ PoolKey, err *StartError) { y.failed <- err },
 		Event:       func(event.Event) {},
 	})
-	stopping := false
-	go func() {
-		defer close(ended)
-		for f := range y.queue {
-			f()
-			if stopping && y.Idle() {
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		post(func() { stopping = true; y.Stop() })
-		<-ended
-		require.NoError(t, engine.Close())
-		reaper.Close()
-		<-reaper.Done()
-	})
+	y.loop.Start(y.Stop, y.Idle)
 	y.do(func() {
 		for _, m := range manifests {
 			y.AddPool(PoolKey(m.Name), m)
@@ -157,13 +140,8 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 	return y
 }
 
-// do runs f on the loop and waits for it. f must not end the test: it would end
-// the loop.
-func (y *yard) do(f func()) {
-	done := make(chan struct{})
-	y.queue <- func() { f(); close(done) }
-	<-done
-}
+// do runs f on the loop and waits for it.
+func (y *yard) do(f func()) { y.loop.Do(f) }
 
 func (y *yard) stats() (s Stats) {
 	y.do(func() { s = y.Stats()[0] })

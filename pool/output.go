@@ -24,8 +24,8 @@ const (
 	lineBurst = 1000
 )
 
-// output reads what a worker writes until it closes both pipes.
-type output struct {
+// capture reads what a worker writes until it closes both pipes.
+type capture struct {
 	log     *slog.Logger
 	limit   *rate.Limiter
 	dropped *atomic.Int64
@@ -36,14 +36,14 @@ type output struct {
 	last []string
 }
 
-func captureOutput(log *slog.Logger, dropped *atomic.Int64, stdout, stderr *os.File) *output {
-	o := &output{log: log, limit: rate.NewLimiter(lineRate, lineBurst), dropped: dropped, files: []*os.File{stdout, stderr}}
+func captureOutput(log *slog.Logger, dropped *atomic.Int64, stdout, stderr *os.File) *capture {
+	o := &capture{log: log, limit: rate.NewLimiter(lineRate, lineBurst), dropped: dropped, files: []*os.File{stdout, stderr}}
 	o.readers.Go(func() { o.read("stdout", stdout) })
 	o.readers.Go(func() { o.read("stderr", stderr) })
 	return o
 }
 
-func (o *output) read(stream string, f *os.File) {
+func (o *capture) read(stream string, f *os.File) {
 	r := bufio.NewReaderSize(f, maxLine)
 	cut := false // inside a line that was too long
 	for {
@@ -61,7 +61,7 @@ func (o *output) read(stream string, f *os.File) {
 	}
 }
 
-func (o *output) line(stream string, b []byte) {
+func (o *capture) line(stream string, b []byte) {
 	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
 		b = b[:len(b)-1]
 	}
@@ -79,7 +79,7 @@ func (o *output) line(stream string, b []byte) {
 }
 
 // tail returns the last lines written, oldest first.
-func (o *output) tail() []string {
+func (o *capture) tail() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return append([]string(nil), o.last...)
@@ -87,7 +87,7 @@ func (o *output) tail() []string {
 
 // close closes our ends, which ends the readers even where a grandchild still
 // holds the other ends.
-func (o *output) close() {
+func (o *capture) close() {
 	for _, f := range o.files {
 		f.Close()
 	}

@@ -1,11 +1,8 @@
 package pool
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -13,16 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/cgroup"
-	"understudy/internal/control"
 	"understudy/internal/fault"
 	"understudy/internal/pace"
 	"understudy/patterns"
-)
-
-// Descriptors of a worker, as docs/PROTOCOL.md promises them.
-const (
-	controlFD = 3
-	doomFD    = 4
 )
 
 const (
@@ -32,15 +22,11 @@ const (
 	heirTimeout = 150 * time.Millisecond
 )
 
-// passedThrough is what a worker inherits of our environment: nothing else of
-// ours is its business.
-var passedThrough = []string{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"}
-
 // process is a worker's process just made, and our ends of its descriptors.
 type process struct {
 	pid            int
 	pidfd          *os.File
-	control        *os.File
+	link           link
 	doom           *os.File
 	stdout, stderr *os.File
 	// group is its control group, and procs that group's cgroup.procs; nil
@@ -52,10 +38,13 @@ type process struct {
 }
 
 func (p *process) close() {
-	for _, f := range []*os.File{p.pidfd, p.control, p.doom, p.stdout, p.stderr, p.procs} {
+	for _, f := range []*os.File{p.pidfd, p.doom, p.stdout, p.stderr, p.procs} {
 		if f != nil {
 			f.Close()
 		}
+	}
+	if p.link != nil {
+		p.link.close()
 	}
 	if p.group != nil {
 		_ = p.group.Remove(groupTimeout)
@@ -69,8 +58,9 @@ type surroundings struct {
 	pace     pace.Switches
 }
 
-// spawn makes the process: own process group, pidfd from clone, control socket,
-// doom socket, output pipes. It blocks for fork and exec, so it runs off the loop.
+// spawn makes the process: own process group, pidfd from clone, output pipes,
+// and what its contract gives it. It blocks for fork and exec, so it runs off
+// the loop.
 func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *process, err error) {
 	p = &process{}
 	var theirs []*os.File
@@ -95,29 +85,15 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 		*ours = r
 		theirs = append(theirs, w)
 	}
-	parent, child, err := control.Pair()
+	spec, err := contractOf(m).prepare(m, name, s)
 	if err != nil {
 		return p, err
 	}
-	p.control = parent
-	theirs = append(theirs, child)
-	files := []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd(), theirs[3].Fd()}
-	if m.Heir {
-		if err := fault.Error(fault.SpawnDoom); err != nil {
-			return p, fmt.Errorf("doom socket: %w", err)
-		}
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return p, fmt.Errorf("doom socket: %w", err)
-		}
-		// Each end has flags and a queue of its own, so nothing that the worker
-		// does to its end holds up the engine. Ours is a file that blocks: the
-		// runtime would poll another, and wake us for what a worker sends. A
-		// datagram socket, since the supervisor's end tells the heir nothing.
-		p.doom = os.NewFile(uintptr(pair[0]), "doom socket")
-		theirEnd := os.NewFile(uintptr(pair[1]), "doom socket")
-		theirs = append(theirs, theirEnd)
-		files = append(files, theirEnd.Fd())
+	p.link, p.doom = spec.link, spec.doom
+	theirs = append(theirs, spec.files...)
+	var files []uintptr
+	for _, f := range theirs {
+		files = append(files, f.Fd())
 	}
 	pidfd := -1
 	sys := &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}
@@ -140,7 +116,7 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 	}
 	pid, err := syscall.ForkExec(m.Program, append([]string{m.Program}, m.Args...), &syscall.ProcAttr{
 		Dir:   m.Dir,
-		Env:   environment(m, name, s),
+		Env:   spec.env,
 		Files: files,
 		Sys:   sys,
 	})
@@ -159,36 +135,4 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 	// workers, which inherit the score.
 	p.badOOM = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), strconv.AppendInt(nil, int64(m.OOMScoreAdj), 10), 0)
 	return p, nil
-}
-
-// environment is what a worker gets, by name, each name once: programs differ in
-// which of two they take. The manifest wins over what is passed through; a
-// manifest cannot name a variable of ours (package patterns).
-func environment(m *patterns.Manifest, name string, s surroundings) []string {
-	config, _ := json.Marshal(m.Config) // a map of strings always encodes
-	env := make(map[string]string)
-	for _, k := range passedThrough {
-		if v, ok := os.LookupEnv(k); ok {
-			env[k] = v
-		}
-	}
-	maps.Copy(env, m.Environment)
-	env["UNDERSTUDY_CONTROL_FD"] = strconv.Itoa(controlFD)
-	env["UNDERSTUDY_PATTERN"] = m.Name
-	env["UNDERSTUDY_WORKER"] = name
-	env["UNDERSTUDY_CONFIG"] = string(config)
-	if s.instance != "" {
-		env["UNDERSTUDY_INSTANCE"] = s.instance
-	}
-	if off := s.pace.String(); off != "" {
-		env[pace.Variable] = off
-	}
-	if m.Heir {
-		env["UNDERSTUDY_FENCE_FD"] = strconv.Itoa(doomFD)
-	}
-	list := make([]string, 0, len(env))
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, k+"="+env[k])
-	}
-	return list
 }

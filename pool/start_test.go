@@ -9,6 +9,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/loop"
 )
 
 // Whatever a worker does instead of getting ready is one clear error that
@@ -78,7 +80,7 @@ func TestStandbyThatIsActiveAlreadyLivesOn(t *testing.T) {
 	var asked uint64
 	y.do(func() {
 		y.Reconnect(y.engine)
-		asked = w.probe.id
+		asked = w.life.probe
 		y.Activated(w.ID, "shared:a", 1)
 	})
 	for answered := asked; answered < asked+8; { // 300 ms have passed then
@@ -86,7 +88,7 @@ func TestStandbyThatIsActiveAlreadyLivesOn(t *testing.T) {
 		case cause := <-y.exited:
 			require.FailNow(t, "it has ended", cause)
 		case <-time.After(time.Millisecond):
-			y.do(func() { answered = w.probe.id })
+			y.do(func() { answered = w.life.probe })
 		}
 	}
 }
@@ -107,18 +109,17 @@ func TestStandbyThatDiesIsReplacedAfterABackoff(t *testing.T) {
 func TestBackoffGrowsWithinItsBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const least, most = 100 * time.Millisecond, time.Second
-		loop := make(chan func())
-		k := NewKeeper(Config{BackoffMin: least, BackoffMax: most}, func(f func()) { loop <- f }, nil, nil, Hooks{})
+		k := NewKeeper(Config{BackoffMin: least, BackoffMax: most}, nil, nil, nil, Hooks{})
 		b := backoff.NewExponentialBackOff()
 		b.InitialInterval, b.MaxInterval = least, most
 		p := &workerPool{backoff: b}
 		var waits []time.Duration
 		for range 30 {
+			k.loop = loop.New()
 			k.block(p)
 			waits = append(waits, time.Until(p.retryAt))
 			k.block(p) // another failure meanwhile makes it no longer
-			(<-loop)()
-			require.True(t, p.retryAt.IsZero())
+			k.loop.Run(func() bool { return p.retryAt.IsZero() })
 		}
 		for _, d := range waits {
 			require.GreaterOrEqual(t, d, least)
@@ -128,7 +129,7 @@ func TestBackoffGrowsWithinItsBounds(t *testing.T) {
 		time.Sleep(2*most + 1)
 		k.block(p)
 		require.LessOrEqual(t, time.Until(p.retryAt), 3*least/2, "a quiet time lets it begin anew")
-		(<-loop)()
+		p.retry.Stop()
 	})
 }
 

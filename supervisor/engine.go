@@ -43,7 +43,7 @@ func (s *Supervisor) startEngine() (*takeover.Client, error) {
 			_ = json.Unmarshal(e.Features, &features) // the same binary wrote it
 			hello <- features
 		default:
-			_ = s.loop.post(func() { s.handleEngine(e) })
+			_ = s.loop.Post(func() { s.handleEngine(e) })
 		}
 	})
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *Supervisor) keepEngine(ctx context.Context, client *takeover.Client) er
 			}
 		}
 		current := client
-		_ = s.loop.post(func() {
+		_ = s.loop.Post(func() {
 			s.engine = current
 			s.pings, s.pongs, s.lastDropped = 0, 0, 0
 			s.manager.Reconnect(current)

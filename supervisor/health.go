@@ -1,10 +1,11 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
+	"understudy/internal/loop"
 	"understudy/isolation"
 	"understudy/pool"
 )
@@ -15,12 +16,12 @@ const loopTimeout = 2 * time.Second
 
 // healthy says whether the loop runs. A loop that stands still has not ended,
 // but launches nothing and starts no spare.
-func (s *Supervisor) healthy() error { return s.loop.ask(loopTimeout, func() {}) }
+func (s *Supervisor) healthy() error { return s.ask(loopTimeout, func() {}) }
 
 // spared says whether every pool has the spares that it should have.
 func (s *Supervisor) spared() error {
 	pools := make(chan []pool.Stats, 1)
-	if err := s.loop.ask(loopTimeout, func() { pools <- s.manager.Keeper().Stats() }); err != nil {
+	if err := s.ask(loopTimeout, func() { pools <- s.manager.Keeper().Stats() }); err != nil {
 		return err
 	}
 	for _, p := range <-pools {
@@ -35,7 +36,7 @@ func (s *Supervisor) spared() error {
 // says that its loop did not answer within the timeout.
 func (s *Supervisor) Summary(timeout time.Duration) (string, error) {
 	line := make(chan string, 1)
-	if err := s.loop.ask(timeout, func() {
+	if err := s.ask(timeout, func() {
 		standbys := 0
 		for _, p := range s.manager.Keeper().Stats() {
 			standbys += p.Standby
@@ -47,31 +48,12 @@ func (s *Supervisor) Summary(timeout time.Duration) (string, error) {
 	return <-line, nil
 }
 
-// ask runs f on the loop and waits until it has run. After an error f does not
-// begin any more. Errors: isolation.ErrClosed, and one that says that the time
-// was over.
-func (l *loop) ask(timeout time.Duration, f func()) error {
-	late := time.NewTimer(timeout)
-	defer late.Stop()
-	var gone atomic.Bool
-	defer gone.Store(true)
-	done := make(chan struct{})
-	queue := l.queue
-	for {
-		select {
-		case queue <- func() {
-			if !gone.Load() {
-				f()
-			}
-			close(done)
-		}:
-			queue = nil
-		case <-done:
-			return nil
-		case <-l.ended:
-			return isolation.ErrClosed
-		case <-late.C:
-			return fmt.Errorf("the event loop does not answer within %v", timeout)
-		}
+// ask runs f on the loop and waits until it has run, for so long. After an error
+// f does not begin any more. Errors: isolation.ErrClosed, loop.ErrLate.
+func (s *Supervisor) ask(timeout time.Duration, f func()) error {
+	err := s.loop.Ask(timeout, f)
+	if errors.Is(err, loop.ErrEnded) {
+		return isolation.ErrClosed
 	}
+	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"understudy/internal/loop"
 	"understudy/internal/observe"
 	"understudy/isolation"
 )
@@ -15,7 +16,7 @@ import (
 // A loop that stands still has not ended: only an answer shows that it runs.
 // Nobody who asks stands still with it.
 func TestALoopThatStandsStillIsNotHealthy(t *testing.T) {
-	s := &Supervisor{loop: newLoop()}
+	s := &Supervisor{loop: loop.New()}
 	pages := observe.HealthHandler(s.healthy, s.spared)
 	code := func(page string) int {
 		answered := make(chan int, 1)
@@ -33,18 +34,15 @@ func TestALoopThatStandsStillIsNotHealthy(t *testing.T) {
 		}
 	}
 	over := false
-	go s.loop.run(func() bool { return over })
+	go s.loop.Run(func() bool { return over })
 	require.Equal(t, http.StatusOK, code("/healthz"))
 
 	goOn := make(chan struct{})
-	require.NoError(t, s.loop.post(func() { <-goOn }))
+	require.NoError(t, s.loop.Post(func() { <-goOn }))
 	require.Equal(t, http.StatusServiceUnavailable, code("/healthz"))
 	require.Equal(t, http.StatusServiceUnavailable, code("/readyz"))
-	for range loopQueue { // nobody has room to ask any more
-		select {
-		case s.loop.queue <- func() {}:
-		default:
-		}
+	for range 4096 { // nobody has room to ask any more
+		go func() { _ = s.loop.Post(func() {}) }()
 	}
 	require.Equal(t, http.StatusServiceUnavailable, code("/healthz"))
 	_, err := s.Summary(time.Millisecond)
@@ -52,7 +50,7 @@ func TestALoopThatStandsStillIsNotHealthy(t *testing.T) {
 
 	close(goOn)
 	require.Equal(t, http.StatusOK, code("/healthz"))
-	require.NoError(t, s.loop.post(func() { over = true }))
-	<-s.loop.ended
+	require.NoError(t, s.loop.Post(func() { over = true }))
+	<-s.loop.Ended()
 	require.ErrorIs(t, s.healthy(), isolation.ErrClosed)
 }

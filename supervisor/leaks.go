@@ -144,7 +144,7 @@ func (l *leaks) feature() sentinel.Feature {
 
 // found takes what a worker left behind. It is called on the finder's goroutine.
 func (s *Supervisor) found(f leak.Finding) {
-	_ = s.loop.post(func() {
+	_ = s.loop.Post(func() {
 		s.events(event.Event{Time: time.Now(), Kind: event.SharedMemory, Pid: f.PID,
 			Message: fmt.Sprintf("%s %s of a worker that ended is %s: %s", f.Kind, f.Name, f.Action, f.Why),
 			Facts: map[string]string{"kind": string(f.Kind), "name": f.Name, "action": string(f.Action),

@@ -37,7 +37,7 @@ func (s *Supervisor) reapOrphans(ctx context.Context) {
 			}
 		}
 		done := make(chan struct{})
-		if s.loop.post(func() {
+		if s.loop.Post(func() {
 			defer close(done)
 			for pid, before := range dead {
 				if before && pid != s.engine.Pid() && !s.manager.Keeper().Owns(pid) {
@@ -49,7 +49,7 @@ func (s *Supervisor) reapOrphans(ctx context.Context) {
 		}
 		select {
 		case <-done:
-		case <-s.loop.ended:
+		case <-s.loop.Ended():
 			return
 		}
 		clear(seen)

@@ -20,13 +20,13 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 		case <-time.After(s.cfg.ProcessManager.ResyncInterval):
 		}
 		done := make(chan struct{})
-		if s.loop.post(func() { s.reconcileOnce(); close(done) }) != nil {
+		if s.loop.Post(func() { s.reconcileOnce(); close(done) }) != nil {
 			return
 		}
 		s.reconcileSegments()
 		select {
 		case <-done:
-		case <-s.loop.ended:
+		case <-s.loop.Ended():
 			return
 		}
 	}

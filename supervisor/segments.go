@@ -23,7 +23,7 @@ func (s *Supervisor) openSegments() error {
 // segmentRepaired takes what the registry had to repair. It is called on a
 // goroutine of the registry.
 func (s *Supervisor) segmentRepaired(r shmregistry.Repair) {
-	_ = s.loop.post(func() {
+	_ = s.loop.Post(func() {
 		s.repaired(fmt.Sprintf("segment %s of %s: %s: %s", r.Entry.Segment, r.Entry.Binding, r.Action, r.Why))
 	})
 }

@@ -25,6 +25,7 @@ import (
 	"understudy/internal/dirlock"
 	"understudy/internal/epochs"
 	"understudy/internal/event"
+	"understudy/internal/loop"
 	"understudy/internal/observe"
 	"understudy/isolation"
 	"understudy/patterns"
@@ -38,7 +39,7 @@ import (
 type Supervisor struct {
 	cfg     Config
 	log     *slog.Logger
-	loop    *loop
+	loop    *loop.Loop
 	hub     *observe.Hub
 	metrics *observe.Metrics
 	begun   time.Time
@@ -83,7 +84,7 @@ func New(cfg Config, log *slog.Logger) (*Supervisor, error) {
 	if err := readable(cfg.PatternsDir); err != nil {
 		return nil, err
 	}
-	return &Supervisor{cfg: cfg, log: log, loop: newLoop(), hub: observe.NewHub(), metrics: observe.NewMetrics(),
+	return &Supervisor{cfg: cfg, log: log, loop: loop.New(), hub: observe.NewHub(), metrics: observe.NewMetrics(),
 		begun: time.Now(), ready: make(chan struct{})}, nil
 }
 
@@ -167,8 +168,8 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 			BackoffMax:          s.cfg.ProcessManager.BackoffPeriod.Max,
 			Log:                 s.log,
 		},
-	}, s.loop.post, reaper, engine)
-	go s.loop.run(func() bool { return s.stopping && s.manager.Idle() })
+	}, s.loop, reaper, engine)
+	go s.loop.Run(func() bool { return s.stopping && s.manager.Idle() })
 
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -177,7 +178,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	tasks.Go(func() error { s.reconcile(running); return nil })
 	tasks.Go(func() error { s.beatEngine(running); return nil })
 	tasks.Go(func() error { s.reapOrphans(running); return nil })
-	_ = s.loop.post(func() {
+	_ = s.loop.Post(func() {
 		for _, m := range good {
 			s.manager.Keeper().AddPool(pool.PoolKey(m.Name), m)
 		}
@@ -185,14 +186,14 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	served := s.serve(ctx)
 
 	// Down again, in the opposite order.
-	_ = s.loop.post(func() {
+	_ = s.loop.Post(func() {
 		s.stopping = true
 		s.manager.Stop()
 	})
 	late := time.AfterFunc(s.cfg.ProcessManager.StopTimeout, func() {
-		_ = s.loop.post(s.manager.Keeper().KillAll)
+		_ = s.loop.Post(s.manager.Keeper().KillAll)
 	})
-	<-s.loop.ended
+	<-s.loop.Ended()
 	late.Stop()
 	cancel()
 	return errors.Join(served, tasks.Wait())

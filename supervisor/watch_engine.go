@@ -38,12 +38,12 @@ func (s *Supervisor) beatEngine(ctx context.Context) {
 		case <-beat.C:
 		}
 		done := make(chan struct{})
-		if s.loop.post(func() { s.pingEngine(); close(done) }) != nil {
+		if s.loop.Post(func() { s.pingEngine(); close(done) }) != nil {
 			return
 		}
 		select {
 		case <-done: // a loop that is held up has no queue of these
-		case <-s.loop.ended:
+		case <-s.loop.Ended():
 			return
 		}
 	}
@@ -141,7 +141,7 @@ func judge(silent, late time.Duration, threads threadStates) string {
 }
 
 func (s *Supervisor) later(d time.Duration, f func()) {
-	time.AfterFunc(d, func() { _ = s.loop.post(f) })
+	s.loop.After(d, f)
 }
 
 // threadStates is what the threads of a process are doing.

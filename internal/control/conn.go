@@ -23,6 +23,8 @@ var (
 	// ErrFull is returned by Send if the peer has not read what it was sent
 	// before. The message is not sent.
 	ErrFull = errors.New("control socket full: peer does not read its messages")
+	// ErrNone is returned by TryRecv if no message has come.
+	ErrNone = errors.New("no control message has come")
 	// ErrTruncatedFDs is returned by Recv if descriptors of a message were
 	// lost: there were more than MaxFDs, or this process has no more room for
 	// them (RLIMIT_NOFILE).
@@ -173,6 +175,23 @@ func (c *Conn) Recv() (b []byte, fds []int, err error) {
 	})
 	if rawErr = errors.Join(rawErr, closed); rawErr != nil {
 		return nil, nil, c.closedOr(rawErr)
+	}
+	return b, fds, err
+}
+
+// TryRecv is Recv without the wait, whatever the deadline: without a message
+// its error is ErrNone. It must not be called beside Recv.
+func (c *Conn) TryRecv() (b []byte, fds []int, err error) {
+	if rawErr := c.raw.Control(func(fd uintptr) {
+		err = uninterrupted(func() error {
+			b, fds, err = c.recv(int(fd))
+			return err
+		})
+	}); rawErr != nil {
+		return nil, nil, c.closedOr(rawErr)
+	}
+	if err == unix.EAGAIN {
+		return nil, nil, ErrNone
 	}
 	return b, fds, err
 }
