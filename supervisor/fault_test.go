@@ -163,7 +163,8 @@ func (f *faulty) suffer(at fault.Faults, l fault.Label) {
 	require.NoError(t, at.Arm(l, 0))
 	ways := f.provocations()
 	if l == fault.LostHello {
-		ways = []func(){f.killEngine}
+		f.killEngine()
+		ways = []func(){func() {}}
 	}
 	for n := 0; !at.Fired(l); n++ {
 		if time.Since(begun) > patience {

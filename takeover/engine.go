@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,11 +31,11 @@ type engine struct {
 
 // Serve runs the engine on the calling goroutine, whose thread becomes the
 // sentinel's, until the supervisor's end of socket is closed. It owns socket.
-func Serve(socket int, opts sentinel.Options) error { return serve(socket, opts, nil) }
+func Serve(socket int, opts sentinel.Options) error { return serve(socket, opts, pace.Breather, nil) }
 
-// serve calls still when the sentinel's probes are over, which wait by timers of
+// serve holds reports back for delay, and calls still when the sentinel's probes are over, which wait by timers of
 // their threads.
-func serve(socket int, opts sentinel.Options, still func() sentinel.Feature) (err error) {
+func serve(socket int, opts sentinel.Options, delay time.Duration, still func() sentinel.Feature) (err error) {
 	defer unix.Close(socket)
 	e := &engine{
 		state:   newState(),
@@ -45,7 +46,7 @@ func serve(socket int, opts sentinel.Options, still func() sentinel.Feature) (er
 		oob:     make([]byte, unix.CmsgSpace(4*maxFDs)),
 		forks:   newForkKiller(),
 		reports: newReports(socket),
-		delay:   reportDelay{timer: -1},
+		delay:   reportDelay{timer: -1, length: delay},
 		retries: retryTimer{timer: -1},
 	}
 	defer func() { e.close() }()

@@ -101,10 +101,12 @@ func (e *engine) activate(w WorkerID, p *plan) bool {
 		e.state.activated(w, p, monotime.Now())
 		p.close()
 		return true
-	case unix.EPIPE, unix.ECONNRESET, unix.EAGAIN: // it closed its end, or does not read
+	case unix.EPIPE, unix.ECONNRESET: // it closed its end
 		e.state.lost(w, p)
+	case unix.EAGAIN: // it does not read; its probe will say so
+		e.state.postpone(w, p, uint32(errno), true)
 	default: // memory, descriptors in flight (unix(7), ETOOMANYREFS)
-		e.state.postpone(w, p, uint32(errno))
+		e.state.postpone(w, p, uint32(errno), false)
 	}
 	return false
 }

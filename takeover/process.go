@@ -106,7 +106,7 @@ func Main(realtime bool, source string) error {
 		return errors.New("sentinel: started by hand; understudyd starts it with its socket")
 	}
 	unix.CloseOnExec(socketFD)
-	return serve(socketFD, opts, func() sentinel.Feature { return stillMonitor(opts.Pace) })
+	return serve(socketFD, opts, pace.Breather, func() sentinel.Feature { return stillMonitor(opts.Pace) })
 }
 
 type process struct{ cmd *exec.Cmd }

@@ -1,6 +1,8 @@
 package takeover
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/fault"
@@ -18,10 +20,11 @@ const maxMuted = 256
 // that follow, and ends early when there is something for which the supervisor
 // has to act.
 type reportDelay struct {
-	timer int
-	on    bool
-	muted [maxMuted]int // processes whose exits wait, too
-	n     int
+	timer  int
+	length time.Duration
+	on     bool
+	muted  [maxMuted]int // processes whose exits wait, too
+	n      int
 }
 
 // delayReports begins the delay after the failover of a worker with this pid,
@@ -31,7 +34,7 @@ func (e *engine) delayReports(pid int) {
 		return
 	}
 	if !e.delay.on {
-		end := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(pace.Breather))}
+		end := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(e.delay.length))}
 		if fault.At(fault.EngineTimer) != 0 || unix.TimerfdSettime(e.delay.timer, 0, &end, nil) != nil {
 			return
 		}

@@ -85,7 +85,7 @@ type state struct {
 	workers   map[WorkerID]*standing
 	plans     map[BindingID]*plan
 	stacks    map[PoolID]*stack
-	epochs    map[BindingID]uint64 // newest epoch sent out
+	newest    map[BindingID]*Event // the last activation that was sent out
 	postponed []*plan              // those that wait for the next retry
 	out       []effect
 	spare     []effect // the other buffer of take
@@ -99,7 +99,7 @@ func newState() *state {
 		workers:   make(map[WorkerID]*standing),
 		plans:     make(map[BindingID]*plan),
 		stacks:    make(map[PoolID]*stack),
-		epochs:    make(map[BindingID]uint64),
+		newest:    make(map[BindingID]*Event),
 		postponed: make([]*plan, 0, buffered),
 		out:       make([]effect, 0, buffered),
 		spare:     make([]effect, 0, buffered),
@@ -218,12 +218,13 @@ func (s *state) leave(w WorkerID, st *standing) {
 
 // arm sets a binding's plan in the place of its former one. A plan whose guard
 // is dead, or 0, fires now. A plan that would not raise the epoch is refused,
-// one whose guard is unknown rejected: it must not fire beside a worker that
+// and the activation that it comes too late for told again. One whose guard is unknown rejected: it must not fire beside a worker that
 // may live. One that is armed already is left as it is. arm reports whether it
 // kept p.
 func (s *state) arm(p *plan) bool {
-	if p.epoch <= s.epochs[p.binding] {
+	if newest := s.newest[p.binding]; newest != nil && p.epoch <= newest.Epoch {
 		s.report(Event{Kind: Refused, Binding: p.binding, Epoch: p.epoch})
+		s.report(*newest) // its word was lost, and who got it may be dead and forgotten
 		return false
 	}
 	guard := s.workers[p.guard]
@@ -269,7 +270,7 @@ func (s *state) remind(b BindingID) {
 // must not be used again.
 func (s *state) disarm(b BindingID) {
 	s.drop(b)
-	delete(s.epochs, b)
+	delete(s.newest, b)
 	s.report(Event{Kind: Disarmed, Binding: b})
 }
 
@@ -367,10 +368,15 @@ func (p *plan) event(kind EventKind) Event {
 
 // activated consumes a plan that reached worker w.
 func (s *state) activated(w WorkerID, p *plan, sent int64) {
-	s.epochs[p.binding] = p.epoch
 	delete(s.plans, p.binding)
+	newest := s.newest[p.binding]
+	if newest == nil {
+		newest = new(Event)
+		s.newest[p.binding] = newest
+	}
 	ev := p.event(Activated)
 	ev.Worker, ev.Sent = w, sent
+	*newest = ev
 	if st := s.workers[w]; st != nil {
 		st.given = ev
 	}
@@ -389,8 +395,9 @@ func (s *state) lost(w WorkerID, p *plan) {
 const maxQuickTries = 50
 
 // postpone keeps standby w, which was not to blame that plan p could not be
-// carried out, and lets p wait for the next retry.
-func (s *state) postpone(w WorkerID, p *plan, errno uint32) {
+// carried out, or not known to be, and lets p wait for the next retry. last puts
+// w behind the other standbys.
+func (s *state) postpone(w WorkerID, p *plan, errno uint32, last bool) {
 	p.postponed = true
 	p.tries++
 	s.postponed = append(s.postponed, p)
@@ -407,6 +414,10 @@ func (s *state) postpone(w WorkerID, p *plan, errno uint32) {
 	}
 	if st := s.workers[w]; st != nil {
 		s.stand(w, st, p.pool)
+		if last {
+			copy(k.standby[1:], k.standby[:len(k.standby)-1])
+			k.standby[0] = w
+		}
 		s.serveWaiting(k)
 	}
 }

@@ -74,7 +74,7 @@ func (m *model) activate(t *rapid.T, w WorkerID, p *plan) {
 		return
 	case isDelayed:
 		m.nextSend = arrives
-		m.s.postpone(w, p, 1)
+		m.s.postpone(w, p, 1, w%2 == 0)
 		return
 	}
 	if old := m.active[b]; old != 0 && !m.dead[old] && p.guard != 0 && !m.fired[p] {
@@ -313,6 +313,27 @@ func TestOfferingAnActivatedWorkerTellsAgainAndRepairsNothing(t *testing.T) {
 	told := s.take()[0].event
 	require.False(t, s.offer(1, 1))
 	require.Equal(t, told, s.take()[0].event)
+}
+
+// The word of an activation may get lost, and whoever was activated die before
+// it is told again. The next plan, which comes too late, brings it.
+func TestAPlanThatComesTooLateBringsTheActivation(t *testing.T) {
+	s := newState()
+	s.watch(1)
+	s.offer(1, 1)
+	s.arm(&plan{binding: 7, epoch: 3, pool: 1})
+	f := s.take()[0]
+	s.activated(f.worker, f.plan, 99)
+	told := s.take()[0].event // lost
+	s.forget(1, cause{})
+	s.take()
+	require.False(t, s.arm(&plan{binding: 7, epoch: 3, pool: 1}))
+	again := s.take()
+	require.Len(t, again, 2)
+	require.Equal(t, Refused, again[0].event.Kind)
+	require.Equal(t, told, again[1].event)
+	s.disarm(7)
+	require.Empty(t, s.newest)
 }
 
 // What a step adds must not overwrite the effects that are being carried out.

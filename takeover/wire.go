@@ -132,7 +132,8 @@ const (
 	Lost
 	// Disarmed answers Disarm.
 	Disarmed
-	// Refused: Arm with an epoch that is not above the last one.
+	// Refused: Arm with an epoch that is not above the last one. The activation
+	// of that one is told again behind it.
 	Refused
 	// Pong answers Ping.
 	Pong
