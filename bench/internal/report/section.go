@@ -36,7 +36,8 @@ func (r *Report) WriteSection(file, command string) error {
 }
 
 // Section writes into a Markdown file, between a comment that is the command and
-// the next end comment, where and when something was measured, and the body. What
+// the next end comment, where and when something was measured (the load average is
+// of the end, the benchmark itself included), and the body. What
 // stood there is replaced; a file without such a section gets it at its end. The
 // rest is left as it is. An empty source is that of the working directory.
 func Section(file, command, source string, body func(*bytes.Buffer) error) error {
@@ -57,8 +58,8 @@ func Section(file, command, source string, body func(*bytes.Buffer) error) error
 	var b bytes.Buffer
 	m := ThisMachine()
 	fmt.Fprintf(&b, "%s%s\n`%s`\n\n", before, begin, command)
-	fmt.Fprintf(&b, "Commit %s, %s: %d cores of %s, %d GiB, kernel %s, %s, uid %d.\n\n", cmp.Or(source, m.Revision, checkout(), "unknown"),
-		m.Date.Format("2006-01-02"), m.Cores, m.CPU, (m.MemoryMB+512)>>10, m.Kernel, m.Go, m.User)
+	fmt.Fprintf(&b, "Commit %s, %s: %d cores of %s, %d GiB, kernel %s, %s, uid %d; load average of 1 and 5 minutes %s.\n\n", cmp.Or(source, m.Revision, checkout(), "unknown"),
+		m.Date.Format("2006-01-02"), m.Cores, m.CPU, (m.MemoryMB+512)>>10, m.Kernel, m.Go, m.User, firstTwo(m.Load))
 	if err := body(&b); err != nil {
 		return err
 	}
@@ -145,4 +146,10 @@ func Source(program string) string {
 		}
 	}
 	return revision + changed
+}
+
+// firstTwo are the first two words, as many as there are.
+func firstTwo(text string) string {
+	words := strings.Fields(text)
+	return strings.Join(words[:min(len(words), 2)], ", ")
 }
