@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -74,6 +73,11 @@ func play(role string) {
 		say(ready, ready)
 	case "of another time":
 		say(`{"ready":{"protocol":2}}`)
+	case "gives up again and again":
+		for range 100 {
+			say(`{"fatal":{"error":"no model"}}`)
+		}
+		os.Exit(1)
 	case "gives up":
 		say(`{"fatal":{"error":"no model"}}`)
 		os.Exit(1)
@@ -122,7 +126,9 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 	})
 	require.NoError(t, err)
 	cfg.MaxConcurrentStarts = 4
-	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	y.Keeper = NewKeeper(cfg, y.loop.Loop, reaper, engine, Hooks{
 		Ready:       func(w *Worker) { y.ready <- w },
 		Serving:     func(*Worker, string, uint64) {},

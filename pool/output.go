@@ -2,14 +2,18 @@ package pool
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
+
+	"understudy/internal/logkind"
 )
 
 // Bounds on what a worker's output may cost us.
@@ -22,12 +26,20 @@ const (
 	// second; what is beyond is dropped and counted.
 	lineRate  = 200
 	lineBurst = 1000
+	// byteRate and byteBurst bound these lines in bytes.
+	byteRate  = 64 << 10
+	byteBurst = 1 << 20
+	// readRate is how many bytes a second are read of one worker. A worker that
+	// writes more waits: to read all that it can write would take a core.
+	readRate = 16 << 20
 )
 
 // capture reads what a worker writes until it closes both pipes.
 type capture struct {
 	log     *slog.Logger
-	limit   *rate.Limiter
+	lines   *rate.Limiter
+	bytes   *rate.Limiter
+	pace    *rate.Limiter
 	dropped *atomic.Int64
 	readers sync.WaitGroup
 	files   []*os.File
@@ -37,7 +49,8 @@ type capture struct {
 }
 
 func captureOutput(log *slog.Logger, dropped *atomic.Int64, stdout, stderr *os.File) *capture {
-	o := &capture{log: log, limit: rate.NewLimiter(lineRate, lineBurst), dropped: dropped, files: []*os.File{stdout, stderr}}
+	o := &capture{log: log, lines: rate.NewLimiter(lineRate, lineBurst), bytes: rate.NewLimiter(byteRate, byteBurst),
+		pace: rate.NewLimiter(readRate, readRate), dropped: dropped, files: []*os.File{stdout, stderr}}
 	o.readers.Go(func() { o.read("stdout", stdout) })
 	o.readers.Go(func() { o.read("stderr", stderr) })
 	return o
@@ -48,6 +61,7 @@ func (o *capture) read(stream string, f *os.File) {
 	cut := false // inside a line that was too long
 	for {
 		line, err := r.ReadSlice('\n')
+		_ = o.pace.WaitN(context.Background(), len(line)) // it fits: maxLine is less than a second's share
 		if len(line) > 0 && !cut {
 			o.line(stream, line)
 		}
@@ -71,11 +85,11 @@ func (o *capture) line(stream string, b []byte) {
 	}
 	o.last = append(o.last, string(b))
 	o.mu.Unlock()
-	if !o.limit.Allow() {
+	if !o.bytes.AllowN(time.Now(), len(b)) || !o.lines.Allow() {
 		o.dropped.Add(1)
 		return
 	}
-	o.log.Info(string(b), "stream", stream)
+	o.log.InfoContext(logkind.OutputContext(), string(b), "stream", stream)
 }
 
 // tail returns the last lines written, oldest first.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -45,6 +46,23 @@ func TestLongLineIsCut(t *testing.T) {
 	require.Len(t, tail[0], maxLine)
 	require.Equal(t, "next", tail[1])
 	require.Less(t, len(log), maxLine+500)
+}
+
+func TestFloodOfBytesIsDroppedAndCounted(t *testing.T) {
+	const lines = 500 // fewer than the burst of lines
+	line := strings.Repeat("x", maxLine-1) + "\n"
+	log, _, dropped := written(t, strings.Repeat(line, lines))
+	logged := strings.Count(log, "\n")
+	require.EqualValues(t, lines, int64(logged)+dropped)
+	require.Positive(t, dropped)
+	require.GreaterOrEqual(t, logged, byteBurst/maxLine)
+}
+
+// A worker that writes as fast as it can does not take a core of ours.
+func TestOutputIsReadAtABoundedRate(t *testing.T) {
+	begun := time.Now()
+	_, _, _ = written(t, strings.Repeat("x", 2*readRate))
+	require.GreaterOrEqual(t, time.Since(begun), 900*time.Millisecond, "one second's share is there at the start")
 }
 
 func TestFloodIsDroppedAndCounted(t *testing.T) {

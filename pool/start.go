@@ -108,6 +108,11 @@ func (k *Keeper) introduce(w *Worker) {
 func (k *Keeper) hear(w *Worker, s said) {
 	switch s.kind {
 	case saidFatal:
+		if w.gaveUp { // and says so again and again
+			k.droppedLines.Add(1)
+			return
+		}
+		w.gaveUp = true
 		w.log.Warn("worker gave up", "error", s.err)
 		k.feed(w, input{kind: inFatal, cause: Cause{Kind: CauseFatal, Err: s.err}})
 		return

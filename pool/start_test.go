@@ -1,7 +1,10 @@
 package pool
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +50,19 @@ func TestStartsThatFail(t *testing.T) {
 			require.Zero(t, s.Starting+s.Standby)
 		})
 	}
+}
+
+// Each word of a worker costs a line of the log: its last one is enough.
+func TestAWorkerGivesUpOnce(t *testing.T) {
+	var log bytes.Buffer // the handler locks
+	cfg := never
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	y := newYard(t, cfg, role("gives up again and again"))
+	require.ErrorContains(t, next(t, y.failed), "no model")
+	said := 0
+	y.do(func() { said = strings.Count(log.String(), `msg="worker gave up"`) })
+	require.Equal(t, 1, said)
+	require.EqualValues(t, 99, y.DroppedLines())
 }
 
 func TestStartTimeoutBoundsAProbeWithoutAnswer(t *testing.T) {

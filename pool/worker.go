@@ -36,7 +36,8 @@ type Worker struct {
 	procs   *os.File      // its cgroup.procs, for the engine to duplicate
 	heard   chan struct{} // closed when all that it said is posted; nil before
 	output  *capture
-	heir    int // pid of its heir, 0 without one that we know of
+	gaveUp  bool // it has said so
+	heir    int  // pid of its heir, 0 without one that we know of
 	started time.Time
 	warmAt  time.Time // since when it is a standby
 	// heirTold is the pid of the heir that it has told of, or 0.

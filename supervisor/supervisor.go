@@ -230,7 +230,7 @@ func (s *Supervisor) serve(ctx context.Context) error {
 		Segments:            s.segments.Totals,
 		DroppedEvents:       s.hub.Dropped,
 		DroppedEngineEvents: s.engineDropped.Load,
-		DroppedLogLines:     s.manager.Keeper().DroppedLines,
+		DroppedLogLines:     s.droppedLogLines,
 		EngineTrouble:       s.manager.EngineTrouble,
 	})
 	pages, err := observe.Listen(observe.Options{MetricsPort: s.cfg.MetricsPort, HealthPort: s.cfg.HealthPort, Log: s.log}, s.metrics, s.healthy, s.spared)

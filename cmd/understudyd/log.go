@@ -1,22 +1,15 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/term"
-)
 
-const (
-	// logLines is how many lines may wait for the log's reader.
-	logLines = 4096
-	// lastLines is how long the end waits for it.
-	lastLines = time.Second
+	"understudy/internal/logkind"
 )
 
 // newLogger writes text for people where f is a terminal, else JSON. Whoever
@@ -26,75 +19,62 @@ func newLogger(f *os.File, level string) (log *slog.Logger, flush func(), err er
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, nil, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level)
 	}
-	handler := func(w io.Writer) slog.Handler {
+	format := func(w io.Writer) slog.Handler {
 		o := &slog.HandlerOptions{Level: l}
 		if term.IsTerminal(int(f.Fd())) {
 			return slog.NewTextHandler(w, o)
 		}
 		return slog.NewJSONHandler(w, o)
 	}
-	q := newLogQueue(f, slog.New(handler(f)))
-	return slog.New(handler(q)), q.close, nil
+	q := newLogQueue(f, slog.New(format(f)))
+	h := logHandler{queue: q}
+	for kind := range h.to {
+		h.to[kind] = format(queueWriter{q, logkind.Kind(kind)})
+	}
+	return slog.New(h), q.close, nil
 }
 
-// logQueue is between those who log and a reader that may stand still, as the
-// reader of a pipe does at times. Lines beyond logLines are dropped; the log
-// says how many.
-type logQueue struct {
-	to      io.Writer
-	direct  *slog.Logger // to the same
-	lines   chan []byte
-	dropped atomic.Int64
-	over    chan struct{}
-	done    chan struct{}
+// logHandler gives each record to the queue of its kind.
+type logHandler struct {
+	queue *logQueue
+	to    [logkind.Kinds]slog.Handler
 }
 
-func newLogQueue(to io.Writer, direct *slog.Logger) *logQueue {
-	q := &logQueue{to: to, direct: direct, lines: make(chan []byte, logLines), over: make(chan struct{}), done: make(chan struct{})}
-	go q.run()
-	return q
+// Enabled implements slog.Handler.
+func (h logHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.to[0].Enabled(ctx, l) }
+
+// Handle implements slog.Handler.
+func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
+	return h.to[logkind.Of(ctx, r.Level)].Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for i := range h.to {
+		h.to[i] = h.to[i].WithAttrs(attrs)
+	}
+	return h
+}
+
+// WithGroup implements slog.Handler.
+func (h logHandler) WithGroup(name string) slog.Handler {
+	for i := range h.to {
+		h.to[i] = h.to[i].WithGroup(name)
+	}
+	return h
+}
+
+// Dropped returns how many lines of each kind nobody read in time.
+func (h logHandler) Dropped() map[string]uint64 { return h.queue.droppedLines() }
+
+// queueWriter is one kind's way into the queue.
+type queueWriter struct {
+	queue *logQueue
+	kind  logkind.Kind
 }
 
 // Write takes a line. It never waits and never fails.
-func (q *logQueue) Write(line []byte) (int, error) {
-	select {
-	case q.lines <- bytes.Clone(line):
-	default:
-		q.dropped.Add(1)
-	}
+func (w queueWriter) Write(line []byte) (int, error) {
+	w.queue.put(w.kind, line)
 	return len(line), nil
-}
-
-func (q *logQueue) run() {
-	defer close(q.done)
-	for {
-		select {
-		case line := <-q.lines:
-			q.write(line)
-			continue
-		default:
-		}
-		select {
-		case line := <-q.lines:
-			q.write(line)
-		case <-q.over:
-			return
-		}
-	}
-}
-
-func (q *logQueue) write(line []byte) {
-	_, _ = q.to.Write(line) // there is nobody to tell
-	if n := q.dropped.Swap(0); n > 0 {
-		q.direct.Warn("log lines were dropped, as nobody read them", "lines", n)
-	}
-}
-
-// close writes what is there, as far as that is possible in lastLines.
-func (q *logQueue) close() {
-	close(q.over)
-	select {
-	case <-q.done:
-	case <-time.After(lastLines):
-	}
 }

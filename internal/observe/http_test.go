@@ -33,7 +33,7 @@ func sources() Sources {
 		},
 		DroppedEvents:       func() uint64 { return 5 },
 		DroppedEngineEvents: func() uint64 { return 6 },
-		DroppedLogLines:     func() int64 { return 6 },
+		DroppedLogLines:     func() map[string]uint64 { return map[string]uint64{"output": 6} },
 	}
 }
 
@@ -100,7 +100,7 @@ func TestMetricsPage(t *testing.T) {
 		`understudy_segment_trouble_total{what="repaired"} 8`,
 		`understudy_dropped_events_total{where="subscriber"} 5`,
 		`understudy_dropped_events_total{where="engine"} 6`,
-		`understudy_dropped_log_lines_total 6`,
+		`understudy_dropped_log_lines_total{queue="output"} 6`,
 		`understudy_reconcile_repairs_total 1`,
 		`understudy_build_info{go_version="` + build.Go + `",revision="` + build.Revision + `",version="` + build.Version + `"} 1`,
 		`understudy_feature_in_use{in_use="kernel",name="death source"} 1`,

@@ -24,7 +24,7 @@ type Sources struct {
 	// What was dropped is counted since the start.
 	DroppedEvents       func() uint64
 	DroppedEngineEvents func() uint64
-	DroppedLogLines     func() int64
+	DroppedLogLines     func() map[string]uint64 // by queue
 	// EngineTrouble is what the takeover engines could not do at once.
 	EngineTrouble func() isolation.EngineTrouble
 }

@@ -33,7 +33,7 @@ func newSnapshot(sources Sources) *snapshot {
 		workers:         desc("workers", "Workers now, by pattern and state.", "pattern", "state"),
 		bindings:        desc("bindings", "Bindings now, by state.", "state"),
 		events:          desc("dropped_events_total", "Events that were lost, by slow subscribers or on the way from the takeover engine.", "where"),
-		logLines:        desc("dropped_log_lines_total", "Lines of workers' output that were not logged."),
+		logLines:        desc("dropped_log_lines_total", "Lines that were not logged: beyond what one worker may write (worker), or as nobody read the log (the others).", "queue"),
 		features:        desc("feature_in_use", "1 where the best form of a kernel feature is in use, 0 where a fallback is.", "name", "in_use"),
 		cut:             desc("endpoints_cut", "Endpoints at which fewer connections may wait than their manifest says, as net.core.somaxconn cuts their queue."),
 		used:            desc("limit_used", "How much of a limit is in use.", "limit"),
@@ -120,5 +120,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	}
 	counter(s.events, float64(s.sources.DroppedEvents()), "subscriber")
 	counter(s.events, float64(s.sources.DroppedEngineEvents()), "engine")
-	counter(s.logLines, float64(s.sources.DroppedLogLines()))
+	for queue, n := range s.sources.DroppedLogLines() {
+		counter(s.logLines, float64(n), queue)
+	}
 }
