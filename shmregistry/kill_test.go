@@ -20,7 +20,7 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-var kills = flag.Int("kills", 100, "how many registries the kill test kills")
+var kills = flag.Int("kills", 40, "how many registries the kill test kills")
 
 // churner opens a registry and has segments made, handed over and removed without end, until it is killed. The names
 // of its bindings are short and long, so the file's size changes.

@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	chaosTime = flag.Duration("chaos.time", 15*time.Second, "how long TestChaos kills")
+	chaosTime = flag.Duration("chaos.time", 8*time.Second, "how long TestChaos kills")
 	chaosSeed = flag.Uint64("chaos.seed", 0, "seed of what is killed next; 0 takes another each time")
 )
 

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNothingIsLeft lets 200 workers die in every way there is and counts
+// TestNothingIsLeft lets 80 workers die in every way there is and counts
 // children and descriptors.
 func TestNothingIsLeft(t *testing.T) {
 	deaths := []func(*supervised){
@@ -29,7 +29,7 @@ func TestNothingIsLeft(t *testing.T) {
 		func(w *supervised) { w.stdin.Close() },
 	}
 	fds := 0
-	for i := range 200 {
+	for i := range 80 {
 		// In a test of its own, so that its descriptors are closed.
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			w := supervise(t, spec{Heir: true})
@@ -53,10 +53,11 @@ func TestDeathDuringStart(t *testing.T) {
 	ready := time.Now()
 	supervise(t, spec{Heir: true}).buryNow()
 	usual := time.Since(ready)
+	const kills = 50
 	heirs := 0
-	for i := range 100 {
+	for i := range kills {
 		w := launch(t, spec{Heir: true})
-		require.False(t, readable(w.pidfd, usual*time.Duration(i)/100), "it died by itself")
+		require.False(t, readable(w.pidfd, usual*time.Duration(i)/kills), "it died by itself")
 		w.buryNow()
 		for _, pid := range children(t) {
 			awaitEnd(t, pid)
@@ -70,7 +71,7 @@ func TestDeathDuringStart(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, found)
 	}
-	t.Logf("%d of 100 had an heir", heirs)
+	t.Logf("%d of %d had an heir", heirs, kills)
 	assert.NotZero(t, heirs, "all died before they had an heir")
 }
 
