@@ -92,6 +92,10 @@ func (m *Manager) do(e *entry, o output) {
 		m.failing(e)
 	case outHold:
 		m.hold(e)
+	case outWatch:
+		m.hedgeLater(e, o.worker)
+	case outStuck:
+		m.stuck(e, o.worker)
 	case outProve:
 		m.prove(e, o.worker)
 	case outLoop:

@@ -38,7 +38,7 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 	}
 	defer m.handedOver(e, ev)
 	w := m.keeper.Activated(ev.Worker, e.ProcessID, ev.Epoch)
-	e.Activated = time.Now()
+	e.Activated, e.sent = time.Now(), ev.Sent
 	failover := e.phase.everServed
 	if failover {
 		e.Restarts++
@@ -128,8 +128,11 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 }
 
 func (m *Manager) serving(e *entry, in input) {
-	first := !e.phase.everServed
+	first, was := !e.phase.everServed, e.phase.serving
 	m.apply(e, in)
+	if e.phase.serving && !was {
+		m.served(e)
+	}
 	if first && e.phase.everServed {
 		m.emit(e, event.Launched, fmt.Sprintf("active at epoch %d", in.epoch), nil)
 	}

@@ -91,6 +91,7 @@ type Manager struct {
 	// repeats are what is said again of workers that the engine rejected.
 	repeats map[takeover.WorkerID]*repeats
 	trouble engineTrouble
+	hedges  hedges
 }
 
 // entry is one binding with all that belongs to it.
@@ -111,6 +112,7 @@ type entry struct {
 	failed   time.Time         // since when it is
 	waiting  time.Time         // since when it waits for a worker
 	death    int64             // kernel's time of the last death
+	sent     int64             // when its worker was sent the activation; 0 once it serves
 	arming   bool              // armLater has promised it
 	queued   *loop.Timer       // when its clients have waited long enough
 	repeats  repeats           // of its plan
@@ -150,7 +152,7 @@ func NewManager(cfg Config, l *loop.Loop, reaper pool.Reaper, engine Engine) *Ma
 	m := &Manager{cfg: cfg, loop: l, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
 		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
 		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string),
-		repeats: make(map[takeover.WorkerID]*repeats)}
+		repeats: make(map[takeover.WorkerID]*repeats), hedges: hedges{times: make(map[string]*activationTimes)}}
 	m.keeper = pool.NewKeeper(cfg.Pool, l, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,

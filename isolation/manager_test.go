@@ -94,6 +94,9 @@ func serve(ctx context.Context, a *worker.Assignment) error {
 	if _, err := os.Stat(a.Config["poison"]); err == nil {
 		os.Exit(1)
 	}
+	if delay, err := time.ParseDuration(a.Config["delay"]); err == nil {
+		<-time.After(delay)
+	}
 	if a.Config["silent"] != "" {
 		select {}
 	}

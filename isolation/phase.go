@@ -31,6 +31,8 @@ type phase struct {
 	// disarming: the engine has not confirmed yet that it forgot the binding;
 	// until then a worker may still be activated for it.
 	disarming bool
+	// hedged: a worker was given up as stuck, and none has served since.
+	hedged bool
 	// unsettled: an engine that is gone may have activated a worker for it, and
 	// that worker has not said so yet. Until it has, nothing is armed.
 	unsettled bool
@@ -62,6 +64,8 @@ const (
 	inDoomed
 	// inLived: the active worker died; short says how long it lived.
 	inLived
+	// inHedge: worker should accept by now; idle: another standby is there.
+	inHedge
 	// inProved: worker has had a long life.
 	inProved
 	// inExited: worker was reaped.
@@ -109,6 +113,7 @@ type input struct {
 	short    bool
 	unsure   bool
 	lost     bool
+	idle     bool
 }
 
 // outputKind is what is to be done.
@@ -136,6 +141,9 @@ const (
 	// some time has passed.
 	outFailing
 	outHold
+	// outWatch: see whether worker serves soon. outStuck: end it, it does not.
+	outWatch
+	outStuck
 	// outProve: see whether worker lives long. outLoop: tell that the binding is
 	// in a crash loop.
 	outProve

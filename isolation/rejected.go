@@ -66,6 +66,9 @@ type EngineTrouble struct {
 	Retried uint64
 	// GivenUp is how often a command was rejected to the end.
 	GivenUp uint64
+	// Hedged is how often a worker was given up because it was stuck after its
+	// activation.
+	Hedged uint64
 }
 
 // engineTrouble is EngineTrouble, written on the loop.
@@ -75,7 +78,8 @@ type engineTrouble struct{ rejected, refused, retried, givenUp atomic.Uint64 }
 // for any goroutine.
 func (m *Manager) EngineTrouble() EngineTrouble {
 	t := &m.trouble
-	return EngineTrouble{Rejected: t.rejected.Load(), Refused: t.refused.Load(), Retried: t.retried.Load(), GivenUp: t.givenUp.Load()}
+	return EngineTrouble{Rejected: t.rejected.Load(), Refused: t.refused.Load(), Retried: t.retried.Load(), GivenUp: t.givenUp.Load(),
+		Hedged: m.hedges.done.Load()}
 }
 
 // rejected says a command again that the engine did not take.

@@ -25,7 +25,7 @@ func decide(p phase, in input) (phase, []output) {
 		if in.worker != p.worker || in.epoch != p.epoch || p.serving {
 			return p, nil
 		}
-		p.serving = true
+		p.serving, p.hedged = true, false
 		if p.state == Draining {
 			return p, nil
 		}
@@ -51,6 +51,8 @@ func decide(p phase, in input) (phase, []output) {
 		return bereft(p, in)
 	case inLived:
 		return lived(p, in.short), nil
+	case inHedge:
+		return hedge(p, in)
 	case inProved:
 		return proved(p, in)
 	case inExited:
@@ -205,6 +207,9 @@ func activated(p phase, in input) (phase, []output) {
 	if !in.spent && !p.looping() {
 		p.armed = true
 		out = append(out, output{kind: outArm, worker: in.worker, epoch: p.next(), late: reason != ReasonLaunch})
+	}
+	if p.armed && !p.hedged {
+		out = append(out, output{kind: outWatch, worker: in.worker})
 	}
 	if p.short > 0 {
 		out = append(out, output{kind: outProve, worker: in.worker})

@@ -62,7 +62,8 @@ func TestBindingAgainstEngine(t *testing.T) {
 		deadline, held, waiters := false, false, 0
 		full := false       // no room for the segments of a plan
 		var unarmed *output // the plan that failed for it
-		spent := false      // the crash budget
+		hedged := 0
+		spent := false // the crash budget
 		proving := takeover.WorkerID(0)
 		var feed func(input)
 		feed = func(in input) {
@@ -117,7 +118,16 @@ func TestBindingAgainstEngine(t *testing.T) {
 				case outShut: // the manager gives it a new id
 					g.plan, g.waiting = nil, false
 					g.renamed()
-				case outFail, outDrain:
+				case outFail, outDrain, outStuck:
+					if o.kind == outStuck {
+						if hedged++; hedged > 1 {
+							t.Fatalf("a second standby is given up in one failover: %+v", p)
+						}
+						if g.spares == 0 {
+							t.Fatalf("the last standby is given up: %+v", p)
+						}
+					}
+
 					if g.alive[o.worker] {
 						die(g, o.worker)
 					}
@@ -156,6 +166,9 @@ func TestBindingAgainstEngine(t *testing.T) {
 			"lives are long":      func(*rapid.T) { g.short = false },
 			"the budget is spent": func(*rapid.T) { spent = true },
 			"the budget is back":  func(*rapid.T) { spent = false },
+			"an activated worker should accept by now": func(*rapid.T) {
+				feed(input{kind: inHedge, worker: p.worker, idle: g.spares > g.reserve})
+			},
 			"a life is long": func(*rapid.T) {
 				if w := proving; w != 0 {
 					proving = 0
@@ -165,6 +178,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 			"serve": func(*rapid.T) {
 				if p.worker != 0 && g.alive[p.worker] {
 					feed(input{kind: inServing, worker: p.worker, epoch: g.served[p.worker]})
+					hedged = 0
 				}
 			},
 			"die": func(t *rapid.T) {

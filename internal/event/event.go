@@ -21,6 +21,8 @@ const (
 	SessionShared Kind = "session_shared"
 	NoStandby     Kind = "no_standby"
 	BindingFailed Kind = "binding_failed"
+	// Hedged: an activated worker is stuck, and another standby takes its place.
+	Hedged Kind = "hedged"
 	// CrashLoop: a binding waits, because its workers die too soon.
 	CrashLoop Kind = "crash_loop"
 	// Unprotected: an active worker has no successor, because the engine does

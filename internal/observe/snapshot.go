@@ -44,7 +44,7 @@ func newSnapshot(sources Sources) *snapshot {
 		ownObjects:      desc("binding_own_shared_objects", "Shared-memory objects that the active worker made itself.", "process_id"),
 		ownBytes:        desc("binding_own_shared_bytes", "Bytes of shared memory that the active worker made itself.", "process_id"),
 		segmentsMade:    desc("segments_made_total", "Segments made."),
-		engineTrouble:   desc("engine_trouble_total", "What the takeover engine could not do at once: commands rejected, plans refused, activations retried, commands given up. All 0 in a healthy run.", "what"),
+		engineTrouble:   desc("engine_trouble_total", "What the takeover engine could not do at once: commands rejected, plans refused, activations retried, commands given up; and workers that were stuck after their activation (hedged). All 0 in a healthy run.", "what"),
 		segmentTrouble:  desc("segment_trouble_total", "What the segment registry had to deal with. All 0 in a healthy run.", "what"),
 	}
 }
@@ -114,7 +114,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.sources.EngineTrouble != nil {
 		t := s.sources.EngineTrouble()
-		for what, n := range map[string]uint64{"rejected": t.Rejected, "refused": t.Refused, "retried": t.Retried, "given_up": t.GivenUp} {
+		for what, n := range map[string]uint64{"rejected": t.Rejected, "refused": t.Refused, "retried": t.Retried, "given_up": t.GivenUp, "hedged": t.Hedged} {
 			counter(s.engineTrouble, float64(n), what)
 		}
 	}

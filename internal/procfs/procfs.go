@@ -71,3 +71,27 @@ func BootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
 }
+
+// maxThreads bounds how many threads of a process Runnable looks at.
+const maxThreads = 64
+
+// Runnable reports whether one of a process's threads runs, waits for nothing
+// but a processor, or waits for a page of its memory.
+func Runnable(pid int) bool {
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	threads, _ := dir.Readdirnames(maxThreads)
+	for _, tid := range threads {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, tid))
+		if err != nil {
+			continue
+		}
+		if s, err := parseStat(pid, b); err == nil && (s.State == 'R' || s.State == 'D') {
+			return true
+		}
+	}
+	return false
+}

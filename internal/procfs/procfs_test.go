@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -41,4 +42,16 @@ func TestNameMayHoldAnything(t *testing.T) {
 	require.Equal(t, Stat{State: 'S', Parent: 1, Group: 7, Session: 7, Start: 4711}, s)
 	_, err = parseStat(7, []byte("7 (a) S 1"))
 	require.ErrorContains(t, err, "/proc/7/stat")
+}
+
+func TestRunnable(t *testing.T) {
+	require.True(t, Runnable(os.Getpid()), "it is reading this")
+	cmd := exec.Command("sleep", "60")
+	require.NoError(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	require.Eventually(t, func() bool { return !Runnable(cmd.Process.Pid) }, 10*time.Second, time.Millisecond)
+	require.False(t, Runnable(-1))
 }
