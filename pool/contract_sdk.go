@@ -17,6 +17,7 @@ import (
 
 	"understudy/internal/control"
 	"understudy/internal/fault"
+	"understudy/internal/fdpass"
 	"understudy/internal/pace"
 	"understudy/internal/text"
 	"understudy/patterns"
@@ -81,6 +82,7 @@ func connect(spec *spawnSpec, heir bool) error {
 	// does to its end holds up the engine. Ours is a file that blocks: the
 	// runtime would poll another, and wake us for what a worker sends. A
 	// datagram socket, since the supervisor's end tells the heir nothing.
+	_ = fdpass.Refuse(pair[0]) // nobody reads it, so descriptors would stay in it
 	spec.doom = os.NewFile(uintptr(pair[0]), "doom socket")
 	spec.files = append(spec.files, os.NewFile(uintptr(pair[1]), "doom socket"))
 	return nil

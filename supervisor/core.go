@@ -55,5 +55,5 @@ func (s *Supervisor) currentFeatures() []sentinel.Feature {
 	if f := s.features.Load(); f != nil {
 		features = slices.Clone(*f)
 	}
-	return append(features, s.leaks.feature(), s.groupsFeature(), s.queuesFeature(), memoryFeature(hypervisor.PageReporting()))
+	return append(features, s.leaks.feature(), s.groupsFeature(), s.queuesFeature(), memoryFeature(hypervisor.PageReporting()), descriptorsFeature())
 }

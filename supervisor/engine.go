@@ -27,9 +27,11 @@ const (
 	engineLife       = 10 * time.Second
 )
 
-// startEngine starts an engine and waits for its Hello. Events go to the loop.
+// startEngine starts an engine and waits until it answers a ping, before which
+// comes its Hello. Events go to the loop.
 func (s *Supervisor) startEngine() (*takeover.Client, error) {
-	hello := make(chan []sentinel.Feature, 1)
+	ready := make(chan struct{})
+	answered := false // the handler's alone
 	client, err := takeover.Start(takeover.Options{
 		Exe:      s.cfg.SentinelExe,
 		Realtime: s.cfg.Sentinel.Realtime,
@@ -37,11 +39,14 @@ func (s *Supervisor) startEngine() (*takeover.Client, error) {
 		Pace:     s.cfg.Pace,
 		Asked:    s.expectEngine,
 	}, func(e takeover.Event) {
-		switch e.Kind {
-		case takeover.Hello:
+		switch {
+		case e.Kind == takeover.Hello:
 			var features []sentinel.Feature
 			_ = json.Unmarshal(e.Features, &features) // the same binary wrote it
-			hello <- features
+			s.features.Store(&features)
+		case e.Kind == takeover.Pong && !answered:
+			answered = true
+			close(ready)
 		default:
 			_ = s.loop.Post(func() { s.handleEngine(e) })
 		}
@@ -53,15 +58,16 @@ func (s *Supervisor) startEngine() (*takeover.Client, error) {
 	defer late.Stop()
 	look := time.NewTicker(helloLook)
 	defer look.Stop()
+	_ = client.Ping()
 	for {
 		select {
-		case features := <-hello:
-			s.features.Store(&features)
+		case <-ready:
 			return client, nil
 		case <-client.Done():
 			return nil, fmt.Errorf("takeover engine ended at its start: %w", errors.Join(client.Close(), errors.New("no hello")))
 		case <-look.C:
 			if client.Pid() == os.Getpid() || !states(client.Pid()).stopped {
+				_ = client.Ping() // a word may be lost
 				continue
 			}
 			err = errors.New("takeover engine was stopped at its start")
@@ -82,7 +88,7 @@ func (s *Supervisor) handleEngine(e takeover.Event) {
 	}
 	switch e.Kind {
 	case takeover.Pong:
-		s.pongs++
+		s.pongs = min(s.pongs+1, s.pings) // some were asked for at its start
 	case takeover.Repaired:
 		s.repaired("the engine had lost a standby or a plan")
 	default:

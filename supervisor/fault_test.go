@@ -4,6 +4,7 @@ package supervisor_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,8 @@ import (
 
 // buildTags are those of the programs under test.
 const buildTags = "faults"
+
+var faultOnly = flag.String("fault.only", "", "labels that TestFaultChaos tries, with commas between them; \"\" is all")
 
 // servedWithin bounds how long a binding may be without an answer after a
 // fault. It is generous: a loaded machine is not what is tested.
@@ -132,7 +135,7 @@ func TestFaultChaos(t *testing.T) {
 	was := f.settled(workers)
 	clients := startLoad(t, f.tenants)
 	for _, l := range fault.All() {
-		if slices.Contains(atStart, l) {
+		if slices.Contains(atStart, l) || *faultOnly != "" && !strings.Contains(","+*faultOnly+",", ","+string(l)+",") {
 			continue
 		}
 		for _, at := range []fault.Faults{f.daemons, f.workers} {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/fdpass"
 	"understudy/internal/pace"
 	"understudy/sentinel"
 )
@@ -66,6 +67,7 @@ func Start(opts Options, handle func(Event)) (*Client, error) {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o, socketBuffer)
 		}
 	}
+	_ = fdpass.Refuse(pair[0]) // an event has none
 	ours := os.NewFile(uintptr(pair[0]), "takeover")
 	if opts.Exe == "" {
 		return newClient(ours, startThread(pair[1], sopts), opts.Asked, handle)

@@ -66,6 +66,9 @@ type standing struct {
 	doomed  bool
 	cause   cause
 	guards  BindingID // the binding whose plan waits for this worker's death
+	// known: a plan was armed for its death, so the supervisor had heard of its
+	// activation.
+	known bool
 	// given is the Activated event that spent this worker; its Kind is 0 before.
 	given Event
 }
@@ -238,6 +241,7 @@ func (s *state) arm(p *plan) bool {
 	s.drop(p.binding)
 	s.plans[p.binding] = p
 	if guard != nil {
+		guard.known = true
 		if !guard.doomed && !p.guardDead {
 			guard.guards = p.binding
 			return true
@@ -447,7 +451,13 @@ func (s *state) hurry() bool {
 
 // forget drops a worker that was reaped. The word of its end may come before
 // the sentinel's own notice of its death, so it counts as one.
+//
+// Nobody will ask again whether it was activated, by offering it. So that is
+// told once more where the supervisor may not have heard of it.
 func (s *state) forget(w WorkerID, c cause) {
 	s.doom(w, c)
+	if st := s.workers[w]; st != nil && st.given.Kind != 0 && !st.known {
+		s.report(st.given)
+	}
 	delete(s.workers, w)
 }

@@ -326,7 +326,7 @@ func TestAPlanThatComesTooLateBringsTheActivation(t *testing.T) {
 	s.activated(f.worker, f.plan, 99)
 	told := s.take()[0].event // lost
 	s.forget(1, cause{})
-	s.take()
+	require.Equal(t, told, s.take()[0].event, "nobody armed a plan for its death") // lost too
 	require.False(t, s.arm(&plan{binding: 7, epoch: 3, pool: 1}))
 	again := s.take()
 	require.Len(t, again, 2)
@@ -334,6 +334,22 @@ func TestAPlanThatComesTooLateBringsTheActivation(t *testing.T) {
 	require.Equal(t, told, again[1].event)
 	s.disarm(7)
 	require.Empty(t, s.newest)
+}
+
+// What the supervisor has heard of is not told again.
+func TestAKnownActivationIsToldOnce(t *testing.T) {
+	s := newState()
+	s.watch(1)
+	s.offer(1, 1)
+	s.arm(&plan{binding: 7, epoch: 3, pool: 1})
+	f := s.take()[0]
+	s.activated(f.worker, f.plan, 99)
+	s.arm(&plan{binding: 7, guard: 1, epoch: 4, pool: 1})
+	s.take()
+	s.doom(1, cause{})
+	s.take() // the plan waits
+	s.forget(1, cause{})
+	require.Empty(t, s.take())
 }
 
 // What a step adds must not overwrite the effects that are being carried out.

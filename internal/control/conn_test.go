@@ -18,6 +18,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pair returns a connection and, as a descriptor that obeys no rule, its peer.
+// soPassRights is SO_PASSRIGHTS of asm-generic/socket.h.
+const soPassRights = 83
+
 func pair(t *testing.T) (conn *Conn, peer int) {
 	t.Helper()
 	ours, theirs, err := Pair()
@@ -25,6 +28,8 @@ func pair(t *testing.T) (conn *Conn, peer int) {
 	conn, err = NewConn(ours)
 	require.NoError(t, err)
 	require.NoError(t, ours.Close())
+	// As before Linux 6.16, and at a worker's end: descriptors are received.
+	require.NoError(t, conn.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, soPassRights, 1) }))
 	t.Cleanup(func() { conn.Close(); theirs.Close() })
 	return conn, int(theirs.Fd())
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/fault"
+	"understudy/internal/fdpass"
 )
 
 // Pair makes a control socket: one end for NewConn, one to be inherited by the
@@ -20,5 +21,6 @@ func Pair() (parent, child *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("control socket: %w", err)
 	}
+	_ = fdpass.Refuse(fds[0]) // a worker has none for us; before Linux 6.16 they are closed when they come
 	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
 }
