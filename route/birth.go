@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/monotime"
 )
 
 // births is the connections of a binding that were accepted by one of its
@@ -84,7 +86,7 @@ func (t *Table) born(c *conn) *conn {
 	if r := e.route.Load(); r != nil {
 		c.epoch = r.Epoch
 	}
-	c.born = monotonic()
+	c.born = monotime.Now()
 	if e.conns == nil {
 		e.conns = make(map[*conn]struct{})
 	}
@@ -103,7 +105,7 @@ func cut(dead []*conn) {
 		return
 	}
 	for _, c := range dead {
-		c.why.Store(&CutError{ProcessID: c.identity.key().ProcessID(), Epoch: c.epoch})
+		c.why.Store(&CutError{ProcessID: c.identity.String(), Epoch: c.epoch})
 		if c.line != nil {
 			c.line.down.Store(true) // calls from now on go elsewhere
 		}

@@ -3,18 +3,9 @@ package route
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"understudy/internal/monotime"
 	understudyv1 "understudy/proto/understudy/v1"
 )
-
-// monotonic is CLOCK_MONOTONIC in nanoseconds.
-func monotonic() int64 {
-	var ts unix.Timespec
-	// It cannot fail for this clock (clock_gettime(2)).
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return ts.Nano()
-}
 
 // sameClockWithin is how far apart the two machines' differences between wall
 // and monotonic clock may be. Two readings in a row differ by microseconds; a
@@ -29,6 +20,6 @@ func sameClock(m *understudyv1.Route) bool {
 		return false
 	}
 	theirs := m.GetPublished().AsTime().UnixNano() - m.GetPublishedMonotonicNs()
-	ours := time.Now().UnixNano() - monotonic()
+	ours := time.Now().UnixNano() - monotime.Now()
 	return time.Duration(theirs-ours).Abs() <= sameClockWithin
 }

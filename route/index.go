@@ -26,8 +26,12 @@ func newIndex(entries int) *index {
 
 // hashOf is the same for equal identities within one process.
 func hashOf(seed maphash.Seed, i identity) uint64 {
-	// An odd factor keeps a pattern that is named like a tenant apart.
-	return maphash.String(seed, i.name) ^ (maphash.String(seed, i.pattern)+uint64(i.level))*0x9e3779b97f4a7c15
+	// Odd factors keep a pattern, a namespace and a session of one name apart.
+	h := maphash.String(seed, i.Session) ^ (maphash.String(seed, i.Pattern)+uint64(i.Level))*0x9e3779b97f4a7c15
+	if i.Namespace != "" {
+		h ^= maphash.String(seed, i.Namespace) * 0xff51afd7ed558ccd
+	}
+	return h
 }
 
 // find returns the entry or nil.

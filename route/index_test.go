@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"understudy/internal/procid"
 )
 
 // The index against a map, through additions, ends and rebuilds.
@@ -17,14 +19,15 @@ func TestIndexIsAMap(t *testing.T) {
 		bad := rapid.Bool().Draw(t, "bad hash")
 		hash := func(i identity) uint64 {
 			if bad {
-				return uint64(len(i.name))
+				return uint64(len(i.Session))
 			}
 			return hashOf(seed, i)
 		}
 		x, model := newIndex(0), map[identity]*entry{}
 		ended := map[*entry]bool{}
 		for range rapid.IntRange(0, 400).Draw(t, "steps") {
-			i := identity{level(rapid.IntRange(0, 2).Draw(t, "level")), fmt.Sprint(rapid.IntRange(0, 150).Draw(t, "name")), "echo"}
+			i := identity{Level: procid.Level(rapid.IntRange(0, 2).Draw(t, "level")), Session: fmt.Sprint(rapid.IntRange(0, 40).Draw(t, "session")),
+				Namespace: fmt.Sprint(rapid.IntRange(0, 3).Draw(t, "namespace")), Pattern: "echo"}
 			e := x.find(hash(i), i)
 			require.Same(t, model[i], e)
 			if e != nil {

@@ -24,8 +24,8 @@ func Target(k Key) string {
 	return u.String()
 }
 
-// keyOf is the reverse of Target.
-func keyOf(u url.URL) (k Key, err error) {
+// keyOfTarget is the reverse of Target.
+func keyOfTarget(u url.URL) (k Key, err error) {
 	if len(u.Path) < 2 {
 		return k, errors.New("no pattern in it")
 	}
@@ -64,7 +64,7 @@ func (builder) Scheme() string { return Scheme }
 
 // Build begins to follow the target's route.
 func (b builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
-	key, err := keyOf(target.URL)
+	key, err := keyOfTarget(target.URL)
 	if err != nil {
 		return nil, fmt.Errorf("route: target %s: %w", target.URL.String(), err)
 	}

@@ -5,98 +5,58 @@ import (
 	"fmt"
 	"strings"
 
+	"understudy/internal/procid"
 	understudyv1 "understudy/proto/understudy/v1"
 )
 
 // Key names a binding by what a request knows. What it holds says the level:
-// with a session, the session's own worker; else with a namespace, the
-// namespace's; else the one that everybody shares.
+// with a session, the session's worker; else with a namespace, the namespace's;
+// else the one that everybody shares. With both, it is the session that is the
+// namespace's own, where its pattern keeps sessions of namespaces apart
+// (session_scope: namespace_session), else the session that all namespaces
+// share.
 type Key struct {
 	Pattern   string
 	Namespace string
 	Session   string
 }
 
-// ProcessID is the supervisor's name for the binding.
-func (k Key) ProcessID() string {
-	switch {
-	case k.Session != "":
-		return sessionPrefix + k.Session + ":" + k.Pattern
-	case k.Namespace != "":
-		return namespacePrefix + k.Namespace + ":" + k.Pattern
-	}
-	return sharedPrefix + k.Pattern
-}
+// ProcessID is the supervisor's name for the binding. With a namespace and a
+// session it is that of the session that all namespaces share.
+func (k Key) ProcessID() string { return k.identity().String() }
 
-// The forms of a process id: the level, the name where the level has one, the
-// pattern. No pattern has a colon.
-const (
-	sharedPrefix    = "shared:"
-	namespacePrefix = "ns:"
-	sessionPrefix   = "session:"
-)
-
-// ParseProcessID is the reverse of Key.ProcessID.
+// ParseProcessID returns the key of a binding's process id.
 func ParseProcessID(id string) (Key, error) {
-	if i, ok := parseID(id); ok {
-		return i.key(), nil
+	if i, ok := procid.Parse(id); ok {
+		return keyOf(i), nil
 	}
 	return Key{}, fmt.Errorf("route: %q is no process id", id)
 }
 
+// identity is a binding's: a process id taken apart.
+type identity = procid.ID
+
 // identity is a key without what its level does not look at.
-type identity struct {
-	level   level
-	name    string // of the namespace or session
-	pattern string
-}
-
-type level uint8
-
-const (
-	levelShared level = iota
-	levelNamespace
-	levelSession
-)
-
 func (k Key) identity() identity {
 	switch {
 	case k.Session != "":
-		return identity{levelSession, k.Session, k.Pattern}
+		return identity{Level: procid.Session, Session: k.Session, Pattern: k.Pattern}
 	case k.Namespace != "":
-		return identity{levelNamespace, k.Namespace, k.Pattern}
+		return identity{Level: procid.Namespace, Namespace: k.Namespace, Pattern: k.Pattern}
 	}
-	return identity{levelShared, "", k.Pattern}
+	return identity{Pattern: k.Pattern}
 }
 
-func (i identity) key() Key {
-	switch i.level {
-	case levelSession:
-		return Key{Pattern: i.pattern, Session: i.name}
-	case levelNamespace:
-		return Key{Pattern: i.pattern, Namespace: i.name}
-	}
-	return Key{Pattern: i.pattern}
+// own is the key's where the pattern keeps sessions of namespaces apart. ok is
+// false where the key does not name both.
+func (k Key) own() (i identity, ok bool) {
+	i = k.identity()
+	i.Namespace = k.Namespace
+	return i, k.Session != "" && k.Namespace != ""
 }
 
-// parseID cuts a process id without copying it.
-func parseID(id string) (i identity, ok bool) {
-	rest, shared := strings.CutPrefix(id, sharedPrefix)
-	if shared {
-		i.pattern = rest
-		return i, rest != ""
-	}
-	if rest, ok = strings.CutPrefix(id, namespacePrefix); ok {
-		i.level = levelNamespace
-	} else if rest, ok = strings.CutPrefix(id, sessionPrefix); ok {
-		i.level = levelSession
-	}
-	colon := strings.LastIndexByte(rest, ':')
-	if !ok || colon < 0 {
-		return i, false
-	}
-	i.name, i.pattern = rest[:colon], rest[colon+1:]
-	return i, i.name != "" && i.pattern != ""
+func keyOf(i identity) Key {
+	return Key{Pattern: i.Pattern, Namespace: i.Namespace, Session: i.Session}
 }
 
 // State says whether a route answers.
@@ -164,7 +124,7 @@ func fromMessage(m *understudyv1.Route) (*Route, identity, error) {
 		Death:     m.GetDeathMonotonicNs(),
 		Published: m.GetPublishedMonotonicNs(),
 	}
-	i, ok := parseID(r.ProcessID)
+	i, ok := procid.Parse(r.ProcessID)
 	if !ok {
 		return r, i, fmt.Errorf("%w: process id %q", errMalformed, r.ProcessID)
 	}
@@ -186,8 +146,7 @@ func fromMessage(m *understudyv1.Route) (*Route, identity, error) {
 
 // goneRoute is the route of a binding that does not exist.
 func goneRoute(i identity) *Route {
-	k := i.key()
-	return &Route{ProcessID: k.ProcessID(), Pattern: k.Pattern, Namespace: k.Namespace, Session: k.Session}
+	return &Route{ProcessID: i.String(), Pattern: i.Pattern, Namespace: i.Namespace, Session: i.Session}
 }
 
 // SplitAddress returns what net.Dial takes for a route's address.

@@ -1,14 +1,17 @@
 package route_test
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"understudy/isolation"
+	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/route"
 )
 
@@ -48,6 +51,72 @@ func TestParseProcessIDRefuses(t *testing.T) {
 		_, err := route.ParseProcessID(id)
 		require.ErrorContains(t, err, "no process id", "%q", id)
 	}
+}
+
+// named is the route of a process id.
+func named(id string) *understudyv1.Route {
+	r := active("any", 1)
+	r.ProcessId = id
+	return r
+}
+
+// A key with namespace and session finds the session that is the namespace's own,
+// and else the one that all namespaces share. Who follows it sees both, and is
+// told of the one that counts.
+func TestSessionsOfBothScopes(t *testing.T) {
+	s := newSupervisor(t)
+	table := dialed(t, s.target())
+	key := route.Key{Pattern: "echo", Namespace: "acme", Session: "42"}
+	sub := table.Subscribe(key)
+	defer sub.Close()
+	next := func(want string) {
+		t.Helper()
+		for {
+			select {
+			case r := <-sub.Updates():
+				if r.State == route.Gone && want == "" || r.State != route.Gone && r.ProcessID == want {
+					return
+				}
+			case <-time.After(patience):
+				require.FailNow(t, "it was not told of", "%q", want)
+			}
+		}
+	}
+	next("")
+	require.Nil(t, table.Lookup(key))
+
+	const own, shared, others = "session:acme/42:echo", "session:42:echo", "session:globex/42:echo"
+	s.publish(named(others))
+	s.publish(named(shared))
+	next(shared)
+	require.Equal(t, shared, table.Lookup(key).ProcessID)
+	s.publish(named(own))
+	next(own)
+	require.Equal(t, own, table.Lookup(key).ProcessID)
+	require.Equal(t, own, table.LookupID(own).ProcessID)
+	require.Equal(t, others, table.LookupID(others).ProcessID)
+	require.Equal(t, shared, table.Lookup(route.Key{Pattern: "echo", Session: "42"}).ProcessID)
+	require.Zero(t, testing.AllocsPerRun(100, func() { table.Lookup(key) }))
+	r, err := table.Await(context.Background(), key)
+	require.NoError(t, err)
+	require.Equal(t, own, r.ProcessID)
+
+	gone := named(own)
+	gone.State = understudyv1.RouteState_ROUTE_STATE_GONE
+	s.publish(gone)
+	next(shared)
+	gone = named(shared)
+	gone.State = understudyv1.RouteState_ROUTE_STATE_GONE
+	s.publish(gone)
+	next("")
+	require.Nil(t, table.Lookup(key))
+
+	k, err := route.ParseProcessID(own)
+	require.NoError(t, err)
+	require.Equal(t, key, k)
+	require.NoError(t, table.Close())
+	_, open := <-sub.Updates()
+	require.False(t, open)
 }
 
 func TestTargetNamesItsKey(t *testing.T) {

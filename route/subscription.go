@@ -8,7 +8,7 @@ import (
 // Subscription is the changes of one route.
 type Subscription struct {
 	table   *Table
-	entry   *entry
+	entries []*entry    // which may have the route, the most particular first
 	updates chan *Route // of one
 }
 
@@ -21,14 +21,41 @@ func (t *Table) Subscribe(k Key) *Subscription {
 		close(s.updates)
 		return s
 	}
-	s.entry = t.entry(k.identity())
-	s.entry.subs = append(s.entry.subs, s)
-	if r := s.entry.route.Load(); r != nil {
+	if own, ok := k.own(); ok {
+		s.follow(own)
+	}
+	s.follow(k.identity())
+	if r := s.route(); r != nil {
 		s.deliver(r)
 	} else if t.full {
-		s.deliver(goneRoute(s.entry.identity))
+		s.deliver(goneRoute(k.identity()))
 	}
 	return s
+}
+
+// follow adds a binding. Under Table.mu.
+func (s *Subscription) follow(i identity) {
+	e := s.table.entry(i)
+	e.subs = append(e.subs, s)
+	s.entries = append(s.entries, e)
+}
+
+// route is the one that counts now, nil without any.
+func (s *Subscription) route() *Route {
+	for _, e := range s.entries {
+		if r := e.route.Load(); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// changed delivers what one of the entries has led to. Under Table.mu.
+func (s *Subscription) changed(r *Route) {
+	if now := s.route(); now != nil {
+		r = now
+	}
+	s.deliver(r)
 }
 
 // Updates gives the route as it is, then as it changes; a route that does not
@@ -41,11 +68,14 @@ func (s *Subscription) Updates() <-chan *Route { return s.updates }
 func (s *Subscription) Close() {
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	if s.entry == nil {
-		return
+	open := false
+	for _, e := range s.entries {
+		if at := slices.Index(e.subs, s); at >= 0 {
+			e.subs = slices.Delete(e.subs, at, at+1)
+			open = true
+		}
 	}
-	if at := slices.Index(s.entry.subs, s); at >= 0 {
-		s.entry.subs = slices.Delete(s.entry.subs, at, at+1)
+	if open {
 		close(s.updates)
 	}
 }

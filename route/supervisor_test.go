@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"understudy/internal/monotime"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/proto/understudy/v1/service"
 	"understudy/route"
@@ -122,12 +122,8 @@ func (s *supervisor) publish(r *understudyv1.Route) {
 	}
 }
 
-// now is CLOCK_MONOTONIC in nanoseconds.
-func now() int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return ts.Nano()
-}
+// now is the supervisor's clock.
+func now() int64 { return monotime.Now() }
 
 // active is the route of a namespace's echo with a worker that answers. Its
 // times are of this machine, as published now.

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"understudy/internal/procid"
 	"understudy/proto/understudy/v1/service"
 )
 
@@ -38,11 +39,11 @@ type Table struct {
 }
 
 // entry is one binding that is or was in the table, or that somebody waits for.
-// What a look-up reads of it fills one cache line.
+// What a look-up reads comes first.
 type entry struct {
-	identity identity
 	hash     uint64
 	route    atomic.Pointer[Route] // nil: gone
+	identity identity
 	*interest
 }
 
@@ -136,7 +137,9 @@ func (t *Table) Close() error {
 	if first {
 		for e := range t.index.Load().all {
 			for _, s := range e.subs {
-				close(s.updates)
+				if e == s.entries[0] { // one may have two
+					close(s.updates)
+				}
 			}
 			e.subs = nil
 		}
@@ -149,11 +152,18 @@ func (t *Table) Close() error {
 }
 
 // Lookup returns the route of a key, or nil if it has none.
-func (t *Table) Lookup(k Key) *Route { return t.lookup(k.identity()) }
+func (t *Table) Lookup(k Key) *Route {
+	if own, ok := k.own(); ok {
+		if r := t.lookup(own); r != nil {
+			return r
+		}
+	}
+	return t.lookup(k.identity())
+}
 
 // LookupID returns the route of a process id, or nil if it has none.
 func (t *Table) LookupID(processID string) *Route {
-	i, ok := parseID(processID)
+	i, ok := procid.Parse(processID)
 	if !ok {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (t *Table) set(i identity, r *Route) {
 		e.route.Store(nil)
 	}
 	for _, s := range e.subs {
-		s.deliver(r)
+		s.changed(r)
 	}
 }
 
