@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/event"
+	"understudy/internal/monotime"
 	"understudy/internal/pace"
 	"understudy/patterns"
 	"understudy/pool"
-	"understudy/sentinel"
 	"understudy/takeover"
 )
 
@@ -173,7 +173,7 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 
 func (m *Manager) publish(e *entry, reason Reason) {
 	r := Route{ProcessID: e.ProcessID, Pattern: e.Pattern, Key: e.Key, Address: e.Address,
-		Epoch: e.phase.epoch, State: e.phase.state, Reason: reason, Published: sentinel.Now()}
+		Epoch: e.phase.epoch, State: e.phase.state, Reason: reason, Published: monotime.Now()}
 	if reason == ReasonFailover {
 		r.Death = e.death
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/event"
+	"understudy/internal/monotime"
 	"understudy/internal/pace"
 	"understudy/pool"
 	"understudy/sentinel"
@@ -113,7 +114,7 @@ func (m *Manager) workerServing(w *pool.Worker, processID string, epoch uint64) 
 	_, unsure := m.unsure[w.ID]
 	if unsure && epoch > e.phase.epoch {
 		// An engine that is gone had activated it.
-		m.activated(e, takeover.Event{Worker: w.ID, Binding: e.id, Dead: e.phase.worker, Epoch: epoch, Seen: sentinel.Now(), Sent: sentinel.Now()})
+		m.activated(e, takeover.Event{Worker: w.ID, Binding: e.id, Dead: e.phase.worker, Epoch: epoch, Seen: monotime.Now(), Sent: monotime.Now()})
 	}
 	in := input{kind: inServing, worker: w.ID, epoch: epoch}
 	if epoch > e.phase.epoch {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/monotime"
 )
 
 func TestEveryDeathIsToldOncePerStep(t *testing.T) {
@@ -32,7 +34,7 @@ func TestEveryDeathIsToldOncePerStep(t *testing.T) {
 					p = run(t, d.mode)
 				}
 				p.watch(s)
-				before := Now()
+				before := monotime.Now()
 				d.die(p)
 				all := p.death()
 				want := []Kind{Exited}
@@ -131,7 +133,7 @@ func TestNoDeath(t *testing.T) {
 				p := run(t, l.mode)
 				p.watch(s)
 				l.live(t, p)
-				before := Now()
+				before := monotime.Now()
 				p.kill(unix.SIGKILL)
 				all := p.death()
 				if s.source == SourceKernel {

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/monotime"
 )
 
 const (
@@ -123,7 +125,7 @@ func (g *dumpGate) hold(pid int) {
 			path.Join("/proc", strconv.Itoa(pid), g.directory)) != nil {
 		return
 	}
-	g.held = append(g.held, heldDump{pid: int32(pid), question: -1, until: Now() + int64(g.rest)})
+	g.held = append(g.held, heldDump{pid: int32(pid), question: -1, until: monotime.Now() + int64(g.rest)})
 	if len(g.held) == 1 {
 		g.wake()
 	}
@@ -174,7 +176,7 @@ func (g *dumpGate) onTimer() {
 	if _, err := unix.Read(g.timer, g.buffer[:8]); err != nil {
 		return // set anew since
 	}
-	now, free := Now(), 0
+	now, free := monotime.Now(), 0
 	for ; free < len(g.held) && g.held[free].until <= now; free++ {
 		if q := g.held[free].question; q >= 0 {
 			g.permit(q)

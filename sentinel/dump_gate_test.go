@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/monotime"
 )
 
 func TestDumpDirectory(t *testing.T) {
@@ -57,7 +59,7 @@ func held(t *testing.T, rest time.Duration) (s *Sentinel, p *process, dir string
 			done <- struct{}{}
 		}
 	}))
-	since = Now()
+	since = monotime.Now()
 	_, err := unix.Write(trigger[1], []byte{1})
 	require.NoError(t, err)
 	<-done
@@ -73,7 +75,7 @@ func TestHoldDump(t *testing.T) {
 	_, p, dir, since := held(t, rest)
 	_, err := os.ReadFile(filepath.Join(dir, "counters"))
 	require.NoError(t, err)
-	if Now()-since < int64(rest) { // otherwise the test itself was held up
+	if monotime.Now()-since < int64(rest) { // otherwise the test itself was held up
 		require.Zero(t, coreSize(dir), "a file of the directory was read before the dump began")
 	}
 	all := p.death()

@@ -3,7 +3,6 @@ package sentinel
 import (
 	"fmt"
 
-	"golang.org/x/sys/unix"
 )
 
 // Kind says how far a death has gone.
@@ -54,10 +53,3 @@ type Notice struct {
 // Handler takes a process's notices, on the sentinel's thread: it must not
 // block. It may call Watch, WatchFD, Unwatch and Close.
 type Handler func(Notice)
-
-// Now is CLOCK_MONOTONIC in nanoseconds, the clock of every notice.
-func Now() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail for this clock
-	return t.Nano()
-}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/monotime"
 	"understudy/internal/pace"
 )
 
@@ -141,7 +142,7 @@ func (s *Sentinel) step() error {
 	if err != nil {
 		return fmt.Errorf("sentinel: epoll: %w", err)
 	}
-	s.seen = Now()
+	s.seen = monotime.Now()
 	if s.early != nil {
 		// Whatever became ready above was told here before.
 		s.early.drain(s.take)

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"understudy/sentinel"
+	"understudy/internal/monotime"
 	heirpkg "understudy/worker/heir"
 )
 
@@ -50,7 +50,7 @@ func openStamp(f *os.File) (*stamp, error) {
 	return &stamp{file: f, at: (*atomic.Int64)(unsafe.Pointer(&mem[0])), mem: mem}, nil
 }
 
-func (s *stamp) now() { s.at.Store(sentinel.Now()) }
+func (s *stamp) now() { s.at.Store(monotime.Now()) }
 
 func (s *stamp) close() {
 	_ = unix.Munmap(s.mem)

@@ -6,11 +6,11 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"understudy/internal/event"
+	"understudy/internal/monotime"
 	"understudy/isolation"
 	"understudy/pool"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
-	"understudy/sentinel"
 )
 
 // processState is a binding's state in the launcher's words. A recovering
@@ -106,7 +106,7 @@ func routesUpdate(u isolation.RoutesUpdate) *understudyv1.RoutesUpdate {
 	out := &understudyv1.RoutesUpdate{Full: u.Full, Revision: u.Revision}
 	// Routes carry the monotonic clock; the difference to the wall clock is
 	// that of now.
-	wall, monotonic := time.Now(), sentinel.Now()
+	wall, monotonic := time.Now(), monotime.Now()
 	for _, r := range u.Routes {
 		out.Routes = append(out.Routes, &understudyv1.Route{
 			ProcessId:            r.ProcessID,

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/procfs"
 )
 
 // drain reads all events that are there and finds the makers of new objects.
@@ -118,18 +120,18 @@ func (l *loop) attribute(o *object) {
 		}
 		pid := o.maker
 		for range 16 { // generations
-			from, err := originOf(pid)
+			from, err := procfs.ReadStat(pid)
 			if err != nil {
 				break
 			}
 			if pid == o.maker {
-				o.group, o.start = from.group, from.start
-				if w := l.workers[from.group]; w != nil {
+				o.group, o.start = from.Group, from.Start
+				if w := l.workers[from.Group]; w != nil {
 					l.own(o, w)
 					return
 				}
 			}
-			if pid = from.parent; pid <= 1 || pid == l.self {
+			if pid = from.Parent; pid <= 1 || pid == l.self {
 				break
 			}
 			if w := l.workers[pid]; w != nil {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+
+	"understudy/internal/procfs"
 )
 
 // Mode says what is done with objects that a worker left behind.
@@ -158,11 +160,11 @@ func (f *Finder) Watch(pid int, mode Mode) {
 	if mode != Report && mode != Remove {
 		return
 	}
-	from, err := originOf(pid)
+	from, err := procfs.ReadStat(pid)
 	if err != nil {
-		from.start = 0 // gone: nothing it made before can be told from another's
+		from.Start = 0 // gone: nothing it made before can be told from another's
 	}
-	f.ask(request{verb: watch, pid: pid, mode: mode, start: from.start})
+	f.ask(request{verb: watch, pid: pid, mode: mode, start: from.Start})
 }
 
 // Ended tells that the worker was reaped. What it left is decided upon soon,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/procfs"
 )
 
 var (
@@ -18,7 +20,7 @@ var (
 // remove unlinks the object if nobody else has it open or mapped. See the
 // package comment for what a write lease proves.
 func (o *object) remove() error {
-	if o.maker != o.worker.pid && o.start > 0 && alive(o.maker, o.start) {
+	if o.maker != o.worker.pid && o.start > 0 && procfs.Alive(o.maker, o.start) {
 		return errMaker
 	}
 	// O_NONBLOCK: never wait for a lease of somebody else's.

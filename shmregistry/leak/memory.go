@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"understudy/internal/procfs"
 )
 
 // What is known of makers must outlive this process, or a worker that is
@@ -45,12 +47,12 @@ type record struct {
 // bootID names the boot and the pid namespace: in another one our pids would
 // stand for other processes.
 func bootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := procfs.BootID()
 	if err != nil {
 		return "", err
 	}
 	ns, err := os.Readlink("/proc/self/ns/pid")
-	return strings.TrimSpace(string(b)) + " " + ns, err
+	return boot + " " + ns, err
 }
 
 // readMemory returns what an earlier finder of this boot knew; none is no error.
@@ -128,7 +130,7 @@ func (l *loop) recall(r record) *object {
 func (l *loop) bury() (removed int) {
 	living := l.former[:0]
 	for _, w := range l.former {
-		if alive(w.pid, w.start) {
+		if procfs.Alive(w.pid, w.start) {
 			living = append(living, w)
 			continue
 		}

@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -126,4 +127,25 @@ func TestStateFileCannotBeWritten(t *testing.T) {
 	require.Equal(t, Removed, b.next(1)[p+"a"].Action)
 	b.Close()
 	require.NotZero(t, b.Counters().Errors)
+}
+
+// A finder is started for what an earlier one left, and for nothing else.
+func TestRemembers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "leaks.json")
+	require.False(t, Remembers(file), "no file")
+	boot, err := bootID()
+	require.NoError(t, err)
+	write := func(m memory) {
+		b, err := json.Marshal(m)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, b, 0o600))
+	}
+	write(memory{Version: memoryVersion, Boot: boot})
+	require.False(t, Remembers(file), "nothing in it")
+	write(memory{Version: memoryVersion, Boot: boot, Objects: []record{{PID: 1}}})
+	require.True(t, Remembers(file))
+	write(memory{Version: memoryVersion, Boot: "another", Objects: []record{{PID: 1}}})
+	require.False(t, Remembers(file), "of another boot")
+	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
+	require.True(t, Remembers(file), "who knows")
 }

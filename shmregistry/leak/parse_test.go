@@ -2,11 +2,11 @@ package leak
 
 import (
 	"encoding/binary"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
 )
 
 func TestParseSystemV(t *testing.T) {
@@ -35,15 +35,6 @@ func TestMapsLine(t *testing.T) {
 		require.Equal(t, want, got, line)
 		require.Equal(t, want != inode{}, ok, line)
 	}
-}
-
-func TestOriginOfOurselves(t *testing.T) {
-	from, err := originOf(os.Getpid())
-	require.NoError(t, err)
-	require.Equal(t, os.Getppid(), from.parent)
-	require.Equal(t, unix.Getpgrp(), from.group)
-	require.True(t, alive(os.Getpid(), from.start))
-	require.False(t, alive(os.Getpid(), from.start+1))
 }
 
 // What the kernel writes is never torn; a parser of bytes still must not run

@@ -2,7 +2,6 @@ package leak
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/procfs"
 )
 
 // worker is one watched process.
@@ -30,48 +31,8 @@ func (w *worker) started() time.Time {
 	return time.Now().Add(time.Duration(int64(w.start)*tickLength - int64(now)))
 }
 
-// origin is what /proc says about where a process comes from.
-type origin struct {
-	parent, group int
-	start         uint64 // clock ticks since boot
-	ended         bool   // a zombie, or less
-}
-
-// clockTick is USER_HZ, which is 100 on every architecture Go runs on
-// (sysconf(3) _SC_CLK_TCK).
-const clockTick = 100
-
-// tickLength in ns.
-const tickLength = int64(time.Second) / clockTick
-
-func originOf(pid int) (origin, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return origin{}, err
-	}
-	// The command's name may hold anything, even brackets: begin behind the last.
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(f) < 20 {
-		return origin{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(f))
-	}
-	o := origin{ended: f[0][0] == 'Z' || f[0][0] == 'X'}
-	if o.parent, err = strconv.Atoi(string(f[1])); err != nil {
-		return o, fmt.Errorf("/proc/%d/stat: parent: %w", pid, err)
-	}
-	if o.group, err = strconv.Atoi(string(f[2])); err != nil {
-		return o, fmt.Errorf("/proc/%d/stat: group: %w", pid, err)
-	}
-	if o.start, err = strconv.ParseUint(string(f[19]), 10, 64); err != nil {
-		return o, fmt.Errorf("/proc/%d/stat: start: %w", pid, err)
-	}
-	return o, nil
-}
-
-// alive reports whether the process that started at that tick still runs.
-func alive(pid int, start uint64) bool {
-	from, err := originOf(pid)
-	return err == nil && !from.ended && from.start == start
-}
+// tickLength is procfs.ClockTick in ns.
+const tickLength = int64(time.Second) / procfs.ClockTick
 
 // inode is an object as /proc/<pid>/maps names it. On tmpfs and mqueue its
 // device is that of stat(2) (seen on Linux 6.18; it is not so on btrfs and

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/procfs"
 )
 
 // segmentV is one System V segment.
@@ -125,7 +127,7 @@ func (l *loop) endedV(w *worker) {
 			l.report(Finding{w.pid, SystemV, s.name(), s.size, Reported, "adopt: report"})
 			continue
 		}
-		if _, err := originOf(w.pid); err == nil {
+		if _, err := procfs.ReadStat(w.pid); err == nil {
 			l.report(Finding{w.pid, SystemV, s.name(), s.size, Kept, "its pid belongs to another process already"})
 			continue
 		}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/monotime"
 )
 
 const (
@@ -118,14 +120,14 @@ func Undisturbed(ctx context.Context, c Client, limit time.Duration, cut func() 
 	}
 	runtime.LockOSThread() // as kill does
 	pause(rand.N(phase))
-	begun := now()
+	begun := monotime.Now()
 	if cut != nil {
 		err = cut()
 	}
 	runtime.UnlockOSThread()
 	for err == nil {
 		_, err = c.Ask(ctx)
-		if end := now(); err == nil {
+		if end := monotime.Now(); err == nil {
 			return time.Duration(end - begun), failed, nil
 		}
 		if ctx.Err() != nil {
@@ -142,7 +144,7 @@ func (o *Outage) kill(pid int, kill func(int) error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	pause(rand.N(phase))
-	o.Killed = now()
+	o.Killed = monotime.Now()
 	if err := kill(pid); err != nil {
 		return fmt.Errorf("kill of pid %d: %w", pid, err)
 	}
@@ -153,9 +155,9 @@ func (o *Outage) kill(pid int, kill func(int) error) error {
 func (o *Outage) ask(ctx context.Context, c Client, kill func(pid int) error) error {
 	last, row, bad := 0, 0, 0 // who answered, how often in a row; failures in a row
 	for {
-		begun := now()
+		begun := monotime.Now()
 		pid, err := c.Ask(ctx)
-		end := now()
+		end := monotime.Now()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -165,7 +167,7 @@ func (o *Outage) ask(ctx context.Context, c Client, kill func(pid int) error) er
 				o.Cause = err
 			}
 			if row, bad = 0, bad+1; bad > 1 {
-				pause(time.Duration(begun + int64(pace) - now()))
+				pause(time.Duration(begun + int64(pace) - monotime.Now()))
 			}
 			continue
 		}
@@ -188,13 +190,6 @@ func (o *Outage) ask(ctx context.Context, c Client, kill func(pid int) error) er
 			return nil
 		}
 	}
-}
-
-// now is CLOCK_MONOTONIC, the kernel's and the supervisor's clock.
-func now() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // cannot fail with this clock
-	return t.Nano()
 }
 
 // pause sleeps in the kernel, not in the Go runtime.
