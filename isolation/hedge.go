@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"understudy/internal/event"
+	"understudy/internal/monotime"
 	"understudy/internal/procfs"
 	"understudy/pool"
-	"understudy/sentinel"
 	"understudy/takeover"
 )
 
@@ -79,7 +79,7 @@ func (m *Manager) served(e *entry) {
 		t = &activationTimes{}
 		m.hedges.times[e.Pattern] = t
 	}
-	t.add(time.Duration(sentinel.Now() - e.sent))
+	t.add(time.Duration(monotime.Now() - e.sent))
 	e.sent = 0
 }
 
