@@ -31,13 +31,16 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv("UNDERSTUDY_CONTROL_FD") != "":
 		err := worker.Run(context.Background(), worker.Pattern{Serve: func(ctx context.Context, a *worker.Assignment) error {
-			<-ctx.Done()
-			return nil
+			_, err := a.Listener().Accept() // nobody connects
+			return err
 		}})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		os.Exit(0)
+	case os.Getenv(asStranger) != "":
+		stranger(os.Getenv(asStranger))
 		os.Exit(0)
 	case os.Getenv(asDaemon) != "":
 		main()

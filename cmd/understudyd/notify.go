@@ -25,7 +25,7 @@ func tellServiceManager(ctx context.Context, s summarizer) {
 	interval, beat := beatInterval()
 	ready := daemon.SdNotifyReady
 	if line, err := s.Summary(interval); err == nil {
-		ready += status(line)
+		ready += statusLine(line)
 	}
 	_, _ = daemon.SdNotify(false, ready)
 	beats := time.NewTicker(interval)
@@ -33,18 +33,18 @@ func tellServiceManager(ctx context.Context, s summarizer) {
 	for {
 		select {
 		case <-ctx.Done():
-			_, _ = daemon.SdNotify(true, daemon.SdNotifyStopping+status("ending bindings and workers"))
+			_, _ = daemon.SdNotify(true, daemon.SdNotifyStopping+statusLine("ending bindings and workers"))
 			return
 		case <-beats.C:
 		}
 		if line, err := s.Summary(interval); err == nil {
-			_, _ = daemon.SdNotify(false, beat+status(line))
+			_, _ = daemon.SdNotify(false, beat+statusLine(line))
 		}
 	}
 }
 
-// status is the line that a service manager shows.
-func status(line string) string { return "\nSTATUS=" + line }
+// statusLine is the line that a service manager shows.
+func statusLine(line string) string { return "\nSTATUS=" + line }
 
 // beatInterval is half of the time after which the service manager's watchdog
 // ends us, as sd_watchdog_enabled(3) wants it, and what it wants to hear.

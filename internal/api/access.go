@@ -104,6 +104,9 @@ func (l *localCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.
 	if !ok {
 		return nil, nil, fmt.Errorf("a %T is none of our connections", raw)
 	}
+	if !c.to.admit(c) {
+		return nil, nil, fmt.Errorf("%v has too many connections", c.principal)
+	}
 	id := &identity{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, conn: c, principal: c.principal}
 	switch {
 	case c.unknown != nil:

@@ -23,6 +23,10 @@ const (
 	otherShare  = 64
 )
 
+// maxGreeting is how many connections to one listener may be asked about at
+// once. One that takes long holds up no other.
+const maxGreeting = 64
+
 // nobody stands for those of whom the kernel does not say who they are.
 const nobody = int64(-1)
 
@@ -32,6 +36,12 @@ type connections struct {
 	own    int // shares, as above
 	others int
 	other  int
+	// of says who made a connection. On TCP that is asked of the kernel, which
+	// may take its time.
+	of func(net.Conn) (principal.Principal, error)
+	// greeting has a token for each connection of which nobody knows yet who made
+	// it: more than it holds wait to be accepted.
+	greeting chan struct{}
 
 	mu        sync.Mutex
 	byUser    map[int64]int
@@ -44,6 +54,7 @@ type connections struct {
 
 func newConnections(a Access) *connections {
 	return &connections{access: a, own: ownShare, others: othersShare, other: otherShare,
+		of: principal.Of, greeting: make(chan struct{}, maxGreeting),
 		byUser: make(map[int64]int), all: make(map[*conn]struct{})}
 }
 
@@ -54,16 +65,27 @@ type conn struct {
 	unknown   error // why nobody knows who made it
 	user      int64
 	to        *connections
+	greeted   sync.Once // gives the token of to.greeting back
 	// Under to.mu:
 	calls int
 	place *list.Element // in to.idle, while there are no calls
 }
 
-// admit gives a connection its place, or closes it and returns nil.
-func (s *connections) admit(raw net.Conn) *conn {
-	c := &conn{Conn: raw, to: s, user: nobody}
-	if c.principal, c.unknown = principal.Of(raw); c.unknown == nil {
-		c.user = int64(c.principal.UID)
+// accepted takes a connection of which nobody knows yet who made it. It waits
+// while there are too many of them.
+func (s *connections) accepted(raw net.Conn) *conn {
+	s.greeting <- struct{}{}
+	return &conn{Conn: raw, to: s, user: nobody}
+}
+
+// admit finds out who made a connection and gives it its place, or returns false
+// where there is none. It is called once, on a goroutine of the connection's own.
+func (s *connections) admit(c *conn) bool {
+	principal, unknown := s.of(c.Conn)
+	c.greet()
+	c.principal, c.unknown = principal, unknown
+	if unknown == nil {
+		c.user = int64(principal.UID)
 	}
 	s.mu.Lock()
 	victim, room := s.makeRoom(c)
@@ -81,12 +103,11 @@ func (s *connections) admit(raw net.Conn) *conn {
 	if victim != nil {
 		victim.Conn.Close()
 	}
-	if !room {
-		raw.Close()
-		return nil
-	}
-	return c
+	return room
 }
+
+// greet notes that it is known who made the connection, or that it has ended.
+func (c *conn) greet() { c.greeted.Do(func() { <-c.to.greeting }) }
 
 func (s *connections) privileged(user int64) bool {
 	return user >= 0 && s.access.mayAlways(uint32(user))
@@ -144,6 +165,7 @@ func (s *connections) remove(c *conn) {
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
+	c.greet()
 	c.to.mu.Lock()
 	c.to.remove(c)
 	c.to.mu.Unlock()
@@ -190,7 +212,7 @@ func connOf(ctx context.Context) *conn {
 	return p.AuthInfo.(*identity).conn
 }
 
-// admitted is a listener whose connections have a place.
+// admitted is a listener whose connections get a place at their handshake.
 type admitted struct {
 	net.Listener
 	places *connections
@@ -198,13 +220,9 @@ type admitted struct {
 
 // Accept implements net.Listener.
 func (l admitted) Accept() (net.Conn, error) {
-	for {
-		raw, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c := l.places.admit(raw); c != nil {
-			return c, nil
-		}
+	raw, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	return l.places.accepted(raw), nil
 }
