@@ -54,7 +54,8 @@ func eof(f *os.File) time.Time {
 // TestDeathIsSeenAtOnce compares workers of several sizes with and without an
 // heir, in one run: with an heir, memory may add to the time until the death is
 // seen a fifth, at most, of what it adds without; give or take one death of a
-// worker with no memory, which is the noise of the machine.
+// worker with no memory. It is the quickest of several deaths that counts: what
+// else runs on the machine only adds to the others.
 func TestDeathIsSeenAtOnce(t *testing.T) {
 	const kills = 9
 	var with, without [3][]death
@@ -75,10 +76,10 @@ func TestDeathIsSeenAtOnce(t *testing.T) {
 		{"pipe", func(d death) time.Duration { return d.pipe }},
 	} {
 		for i, mb := range sizes {
-			a, b := median(with[i], what.of), median(without[i], what.of)
+			a, b := quickest(with[i], what.of), quickest(without[i], what.of)
 			t.Logf("%-11s at %4d MB: with heir %8v, without %8v", what.name, mb, a, b)
 			if i > 0 {
-				a0, b0 := median(with[0], what.of), median(without[0], what.of)
+				a0, b0 := quickest(with[0], what.of), quickest(without[0], what.of)
 				assert.Less(t, a-a0, (b-b0)/5+a0, "%s at %d MB", what.name, mb)
 			}
 		}
@@ -93,11 +94,10 @@ func TestManyBusyThreads(t *testing.T) {
 	}
 }
 
-func median(ds []death, of func(death) time.Duration) time.Duration {
+func quickest(ds []death, of func(death) time.Duration) time.Duration {
 	all := make([]time.Duration, len(ds))
 	for i, d := range ds {
 		all[i] = of(d)
 	}
-	slices.Sort(all)
-	return all[len(all)/2].Round(time.Microsecond)
+	return slices.Min(all).Round(time.Microsecond)
 }
