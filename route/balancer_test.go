@@ -237,6 +237,37 @@ func TestReserveEndsWithTheClient(t *testing.T) {
 	inReserve(t, table, 0)
 }
 
+// The connection in reserve can be turned off. Clients fail over all the same.
+func TestWithoutReserve(t *testing.T) {
+	retry, err := route.RetryPolicy(echov1.Echo_ServiceDesc.ServiceName)
+	require.NoError(t, err)
+	for name, opts := range map[string][]grpc.DialOption{
+		"alone":               nil,
+		"with a retry policy": {grpc.WithDefaultServiceConfig(retry)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEndpoint(t)
+			table := dialed(t, newSupervisor(t, at(active("a", 1), e.address())).target(), route.WithoutReserve())
+			cc, echo := client(t, table, echoA, opts...)
+			for range 3 {
+				open := &tracker{Listener: e.listener(), conns: make(map[net.Conn]struct{})}
+				s := grpc.NewServer()
+				echov1.RegisterEchoServer(s, &worker{epoch: 1})
+				served := make(chan error, 1)
+				go func() { served <- s.Serve(open) }()
+				require.Eventually(t, func() bool { // the first may find the end of the last connection
+					_, err := echo.Say(within(t), &echov1.SayRequest{}, grpc.WaitForReady(true))
+					return err == nil
+				}, patience, time.Millisecond)
+				require.Never(t, func() bool { return table.Stats().InReserve > 0 }, 20*reserveDelay, time.Millisecond)
+				s.Stop()
+				<-served
+			}
+			require.NoError(t, cc.Close())
+		})
+	}
+}
+
 // Nothing is in reserve where it could not work: behind TLS, and with another
 // policy.
 func TestNothingInReserve(t *testing.T) {
@@ -404,7 +435,7 @@ func TestConnectionsEndInEveryRhythm(t *testing.T) {
 		})
 	}
 	for i := range rounds {
-		time.Sleep(mathrand.N(2 * reserveDelay)) // the rhythm
+		rhythm(t, table, &answers)
 		if i%5 == 4 {
 			s.GracefulStop() // which closes open
 			<-served
@@ -425,7 +456,20 @@ func TestConnectionsEndInEveryRhythm(t *testing.T) {
 	<-served
 }
 
-// reserveDelay is the policy's: a rhythm of its own.
+// rhythm waits for nothing, for some answers, or until a connection is in reserve,
+// as it happens.
+func rhythm(t *testing.T, table *route.Table, answers *atomic.Int64) {
+	t.Helper()
+	switch mathrand.IntN(3) {
+	case 1:
+		want := answers.Load() + 1 + mathrand.Int64N(20)
+		require.Eventually(t, func() bool { return answers.Load() >= want }, patience, 100*time.Microsecond)
+	case 2:
+		inReserve(t, table, 1)
+	}
+}
+
+// reserveDelay is the policy's.
 const reserveDelay = 5 * time.Millisecond
 
 // tracker is a listener that knows which of its connections are open.

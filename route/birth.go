@@ -43,12 +43,20 @@ func (b *births) bury(before, r *Route, comparable func() bool) (dead []*conn) {
 	return dead
 }
 
+// line is where a connection of a gRPC client ends and begins to serve: the
+// client's load balancing policy wants to know (reserve.Line).
+type line interface {
+	Greeted(plain bool) // the server has spoken
+	Down()              // it is being cut
+	Lost()              // it has ended
+}
+
 // conn is a connection that its table may cut.
 type conn struct {
 	net.Conn
 	table    *Table
 	identity identity
-	line     *line // told when it ends; nil: nobody is
+	line     line // told when it ends; nil: nobody is
 	why      atomic.Pointer[CutError]
 	// released is closed with the connection by who has it, if that is worth
 	// waiting for; else it is nil.
@@ -107,7 +115,7 @@ func cut(dead []*conn) {
 	for _, c := range dead {
 		c.why.Store(&CutError{ProcessID: c.identity.String(), Epoch: c.epoch})
 		if c.line != nil {
-			c.line.down.Store(true) // calls from now on go elsewhere
+			c.line.Down() // calls from now on go elsewhere
 		}
 		c.Conn.Close() // wakes whoever reads or writes
 	}
@@ -130,7 +138,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil && c.line != nil {
 		c.ended.Store(true)
-		c.line.lost()
+		c.line.Lost()
 	}
 	return n, c.explain(err)
 }

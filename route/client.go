@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"understudy/route/reserve"
 )
 
 const (
@@ -24,12 +26,12 @@ const (
 
 // NewClient makes a gRPC client for a target such as that of Target. It
 // connects at once, and again whenever its connection ends, not only with the
-// next call; it has a second connection in reserve for that (see the package's
-// text). It speaks without TLS, to a local address; opts come after what it sets
+// next call; it has a second connection in reserve for that, unless the table
+// was made WithoutReserve. It speaks without TLS, to a local address; opts come after what it sets
 // and can change it. When the table is closed, the client keeps the address it
 // has.
 func (t *Table) NewClient(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	all := append([]grpc.DialOption{
+	all := []grpc.DialOption{
 		grpc.WithResolvers(t.Resolver()),
 		t.DialOption(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -38,8 +40,11 @@ func (t *Table) NewClient(target string, opts ...grpc.DialOption) (*grpc.ClientC
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithIdleTimeout(0), // never idle: it would have to connect first
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"` + policyName + `": {}}]}`),
-	}, opts...)
+	}
+	if !t.noReserve {
+		all = append(all, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"`+reserve.Policy+`": {}}]}`))
+	}
+	all = append(all, opts...)
 	cc, err := grpc.NewClient(target, all...)
 	if err != nil {
 		return nil, fmt.Errorf("route: client for %s: %w", target, err)

@@ -54,6 +54,8 @@
 //
 // # The connection in reserve
 //
+// WithoutReserve turns this off.
+//
 // gRPC takes half a millisecond to get from the end of a connection to a call on
 // the next one. So a client of NewClient has all of that done beforehand: beside
 // its connection it keeps one that gRPC takes for ready, and that is not
@@ -79,9 +81,7 @@
 //	birth.go         which connections are cut, and the cutting
 //	dialer.go        connections of any protocol
 //	greeted.go       connections of gRPC until they are born
-//	balancer.go      the load balancing policy: one connection, one in reserve
-//	reserve.go       the connection in reserve
-//	socket.go        its socket
+//	reserve/         the load balancing policy: one connection, one in reserve
 //	clock.go         whether two clocks are one
 //	resolver.go      understudy:/// for gRPC
 //	client.go        a gRPC client with all of this

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"understudy/internal/h2"
+	"understudy/route/reserve"
 )
 
 const (
@@ -28,15 +31,16 @@ const (
 // UNAVAILABLE, and gRPC connects again.
 func (t *Table) DialOption() grpc.DialOption {
 	return grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-		sub := subchannelOf(ctx)
+		sub := reserve.Of(ctx)
+		if t.noReserve { // the policy may come with a service config: RetryPolicy's has it
+			sub = nil
+		}
 		i, ok := t.owner(address)
-		if sub != nil && sub.waiting.Load() {
+		if sub != nil && sub.Waiting() {
 			if !ok {
 				return nil, fmt.Errorf("route: %s is nobody's address", address)
 			}
-			r := t.newReserve(i, address, sub.dialled())
-			sub.reserve.Store(r)
-			return r, nil
+			return sub.Reserve(t.reserveOf(i, address)), nil
 		}
 		raw, err := dial(ctx, address)
 		if err != nil {
@@ -44,7 +48,7 @@ func (t *Table) DialOption() grpc.DialOption {
 		}
 		g := &greeted{table: t, identity: i, address: address, dialing: ctx, raw: raw, dials: 1}
 		if sub != nil {
-			g.line = sub.dialled()
+			g.line = sub.Dialled()
 		}
 		if !ok { // not ours: the line never hears of anything
 			return raw, nil
@@ -53,13 +57,30 @@ func (t *Table) DialOption() grpc.DialOption {
 	})
 }
 
+// reserveOf is how connections in reserve are made.
+func (t *Table) reserveOf(i identity, address string) reserve.Maker {
+	network, name := SplitAddress(address)
+	return reserve.Maker{
+		Network: network, Name: name,
+		Dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, address) },
+		Wrap: func(ctx context.Context, raw net.Conn, l *reserve.Line, sent []byte, called bool) reserve.Conn {
+			return &greeted{table: t, identity: i, address: address, line: l, dialing: ctx, raw: raw, dials: 1, sent: sent, lost: called}
+		},
+		Count: func(change int) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.stats.InReserve += change
+		},
+	}
+}
+
 // greeted is a connection to a server that speaks first. Until it has, nothing
 // that counts was sent, so a connection that ends is replaced by another.
 type greeted struct {
 	table    *Table
 	identity identity
 	address  string
-	line     *line           // nil where gRPC has another policy than ours
+	line     line            // nil where gRPC has another policy than ours
 	dialing  context.Context // bounds the dials, as it did the first
 
 	born atomic.Pointer[conn] // set with the greeting
@@ -99,13 +120,13 @@ func (g *greeted) greet(raw net.Conn) {
 	g.born.Store(g.table.born(&conn{Conn: raw, table: g.table, identity: g.identity, line: g.line, released: make(chan struct{})}))
 	if g.line != nil {
 		// Behind TLS the server does not speak first.
-		g.line.greeted(len(g.sent) == 0 || bytes.HasPrefix(g.sent, []byte(clientPreface)))
+		g.line.Greeted(len(g.sent) == 0 || bytes.HasPrefix(g.sent, []byte(h2.ClientPreface)))
 	}
 	g.sent = nil
 }
 
-// unrepeatable has it not be replaced.
-func (g *greeted) unrepeatable() {
+// Unrepeatable says that it must not be replaced any more.
+func (g *greeted) Unrepeatable() {
 	if g.born.Load() != nil {
 		return // it is not replaced any more
 	}

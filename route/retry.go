@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"understudy/route/reserve"
 )
 
 // Bounds of a retried call. gRPC itself allows no more than 5 attempts, keeps
@@ -44,7 +46,7 @@ func RetryPolicy(methods ...string) (string, error) {
 		LoadBalancingConfig []map[string]struct{} `json:"loadBalancingConfig"`
 		MethodConfig        []methodConfig        `json:"methodConfig,omitempty"`
 	}
-	config := serviceConfig{LoadBalancingConfig: []map[string]struct{}{{policyName: {}}}}
+	config := serviceConfig{LoadBalancingConfig: []map[string]struct{}{{reserve.Policy: {}}}}
 	if len(methods) > 0 {
 		config.MethodConfig = []methodConfig{{RetryPolicy: policy{
 			MaxAttempts:          retryAttempts,

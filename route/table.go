@@ -18,9 +18,10 @@ import (
 // Its methods may be called from any goroutine. It holds what the supervisor
 // holds, which bounds its size.
 type Table struct {
-	seed  maphash.Seed
-	index atomic.Pointer[index]
-	log   *slog.Logger
+	seed      maphash.Seed
+	index     atomic.Pointer[index]
+	log       *slog.Logger
+	noReserve bool
 
 	cancel context.CancelFunc
 	ended  chan struct{}    // closed when the stream's goroutine is gone
@@ -79,13 +80,19 @@ type Stats struct {
 type Option func(*options)
 
 type options struct {
-	pattern string
-	log     *slog.Logger
-	dial    []grpc.DialOption
+	pattern   string
+	log       *slog.Logger
+	dial      []grpc.DialOption
+	noReserve bool
 }
 
 // WithPattern follows the routes of one pattern only.
 func WithPattern(name string) Option { return func(o *options) { o.pattern = name } }
+
+// WithoutReserve makes NewClient's clients have one connection, with gRPC's own
+// load balancing policy. Calls then wait for the next one when a worker dies;
+// docs/PACE.md has what that costs.
+func WithoutReserve() Option { return func(o *options) { o.noReserve = true } }
 
 // WithLogger is told when the supervisor comes and goes; by default, nobody is.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
@@ -115,6 +122,7 @@ func start(conn grpc.ClientConnInterface, owned *grpc.ClientConn, o options) *Ta
 	t := &Table{
 		seed:      maphash.MakeSeed(),
 		log:       o.log,
+		noReserve: o.noReserve,
 		cancel:    cancel,
 		ended:     make(chan struct{}),
 		owned:     owned,

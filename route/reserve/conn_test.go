@@ -1,10 +1,12 @@
-package route
+package reserve
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"understudy/internal/h2"
 )
 
 func TestWithoutAck(t *testing.T) {
@@ -20,15 +22,15 @@ func TestWithoutAck(t *testing.T) {
 		out    string
 		calls  string // which writes held more than gRPC's hello
 	}{
-		{"one by one", []string{clientPreface, settings, window, ack, headers}, clientPreface + settings + window + headers, "00001"},
-		{"all at once", []string{clientPreface + settings + ack + headers}, clientPreface + settings + headers, "1"},
-		{"the first one only", []string{clientPreface + settings, ack, ack}, clientPreface + settings + ack, "001"},
-		{"none", []string{clientPreface, settings + window}, clientPreface + settings + window, "00"},
-		{"part of a frame", []string{clientPreface, settings + ack[:5]}, clientPreface + settings + ack[:5], "01"},
-		{"something else before it", []string{clientPreface + settings, headers, ack}, clientPreface + settings + headers, "011"},
+		{"one by one", []string{h2.ClientPreface, settings, window, ack, headers}, h2.ClientPreface + settings + window + headers, "00001"},
+		{"all at once", []string{h2.ClientPreface + settings + ack + headers}, h2.ClientPreface + settings + headers, "1"},
+		{"the first one only", []string{h2.ClientPreface + settings, ack, ack}, h2.ClientPreface + settings + ack, "001"},
+		{"none", []string{h2.ClientPreface, settings + window}, h2.ClientPreface + settings + window, "00"},
+		{"part of a frame", []string{h2.ClientPreface, settings + ack[:5]}, h2.ClientPreface + settings + ack[:5], "01"},
+		{"something else before it", []string{h2.ClientPreface + settings, headers, ack}, h2.ClientPreface + settings + headers, "011"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var r reserve
+			var r conn
 			var calls strings.Builder
 			for _, w := range tt.writes {
 				n, err := r.Write([]byte(w))

@@ -1,4 +1,4 @@
-package route
+package reserve
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/resolver"
 )
 
-// policyName is the load balancing policy of NewClient's clients.
-const policyName = "understudy_reserve"
+// Policy is the name of the load balancing policy.
+const Policy = "understudy_reserve"
 
 const (
 	// reserveDelay is how long a new connection has the machine to itself
@@ -30,14 +30,14 @@ func init() { balancer.Register(policy{}) }
 
 type policy struct{}
 
-func (policy) Name() string { return policyName }
+func (policy) Name() string { return Policy }
 
 func (policy) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
 	return &pair{cc: cc}
 }
 
 // pair is what a gRPC channel calls through: one connection, and one in reserve
-// where the dialer can make one (see reserve). It connects by itself. It takes
+// where the dialer makes one (see conn). It connects by itself. It takes
 // all addresses of a resolver for ways to the same server, and tries them in
 // order.
 type pair struct {
@@ -45,56 +45,59 @@ type pair struct {
 
 	mu        sync.Mutex
 	addresses []resolver.Address
-	active    *subchannel // nil without an address
-	reserve   *subchannel // nil: none yet
+	active    *Subchannel // nil without an address
+	reserve   *Subchannel // nil: none yet
 	failure   error       // why there has been no connection since the last one, or nil
 	closed    bool
 }
 
-// subchannel is gRPC's word for one connection at a time and what makes it.
-type subchannel struct {
+// Subchannel is gRPC's word for one connection at a time and what makes it.
+type Subchannel struct {
 	pair  *pair
 	sc    balancer.SubConn
 	state connectivity.State // under pair.mu
 
 	// waiting has the dialer make a connection in reserve.
 	waiting atomic.Bool
-	reserve atomic.Pointer[reserve] // made by the dialer
+	reserve atomic.Pointer[conn] // made by the dialer
 	// line is the newest connection that the dialer made; nil: of another kind.
-	line atomic.Pointer[line]
+	line atomic.Pointer[Line]
 	// successor is what is in reserve for this one.
-	successor atomic.Pointer[reserve]
+	successor atomic.Pointer[conn]
 }
 
-// line is one connection of a subchannel. Those before it may be finishing their
-// calls still, and have no say any more.
-type line struct {
-	sub *subchannel
+// Line is one connection of a subchannel, and hears of it from the dialer. Those
+// before it may be finishing their calls still, and have no say any more.
+type Line struct {
+	sub *Subchannel
 	// plain: it speaks HTTP/2 with nothing around it.
 	plain atomic.Bool
 	// down: it has ended, which gRPC may not know yet.
 	down atomic.Bool
 }
 
-// dialled makes the line of a new connection.
-func (s *subchannel) dialled() *line {
-	l := &line{sub: s}
+// Waiting reports whether the dialer shall make a connection in reserve.
+func (s *Subchannel) Waiting() bool { return s.waiting.Load() }
+
+// Dialled makes the line of a new connection.
+func (s *Subchannel) Dialled() *Line {
+	l := &Line{sub: s}
 	s.line.Store(l)
 	return l
 }
 
 // isDown reports whether the connection has ended.
-func (s *subchannel) isDown() bool {
+func (s *Subchannel) isDown() bool {
 	l := s.line.Load()
 	return l != nil && l.down.Load()
 }
 
 type subchannelKey struct{}
 
-// subchannelOf returns for which subchannel a dialer is called, or nil where
-// there is another policy.
-func subchannelOf(ctx context.Context) *subchannel {
-	s, _ := credentials.ClientHandshakeInfoFromContext(ctx).Attributes.Value(subchannelKey{}).(*subchannel)
+// Of returns for which subchannel a dialer is called, or nil where there is
+// another policy.
+func Of(ctx context.Context) *Subchannel {
+	s, _ := credentials.ClientHandshakeInfoFromContext(ctx).Attributes.Value(subchannelKey{}).(*Subchannel)
 	return s
 }
 
@@ -136,8 +139,8 @@ func equal(a, b []resolver.Address) bool {
 }
 
 // open makes a subchannel that connects. Under mu.
-func (p *pair) open(waiting bool) (*subchannel, error) {
-	s := &subchannel{pair: p, state: connectivity.Connecting}
+func (p *pair) open(waiting bool) (*Subchannel, error) {
+	s := &Subchannel{pair: p, state: connectivity.Connecting}
 	s.waiting.Store(waiting)
 	addresses := make([]resolver.Address, len(p.addresses))
 	for i, a := range p.addresses {
@@ -150,7 +153,7 @@ func (p *pair) open(waiting bool) (*subchannel, error) {
 		StateListener: func(state balancer.SubConnState) { p.changed(s, state) },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("route: %w", err)
+		return nil, fmt.Errorf("connection in reserve: %w", err)
 	}
 	s.sc.Connect()
 	return s, nil
@@ -168,7 +171,7 @@ func (p *pair) drop() {
 }
 
 // changed hears of a subchannel.
-func (p *pair) changed(s *subchannel, state balancer.SubConnState) {
+func (p *pair) changed(s *Subchannel, state balancer.SubConnState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.state = state.ConnectivityState
@@ -205,7 +208,7 @@ func (p *pair) activeChanged(err error) {
 	case connectivity.Idle:
 		if p.reserve != nil && p.reserve.state == connectivity.Ready {
 			if l := p.active.line.Load(); l != nil {
-				l.lost() // no news, but after a planned end
+				l.Lost() // no news, but after a planned end
 			}
 			time.AfterFunc(reserveDelay, p.tend) // the rest can wait until calls are answered
 		} else {
@@ -281,22 +284,25 @@ func (p *pair) publish() {
 }
 
 // connected reports whether what was in reserve is a connection now.
-func (s *subchannel) connected() bool {
+func (s *Subchannel) connected() bool {
 	r := s.reserve.Load()
-	return r != nil && r.real.Load() != nil
+	return r != nil && r.made() != nil
 }
 
-// greeted hears that the server has spoken. It is called by who reads and, as
-// lost, does not take the pair's lock: who holds that may be waiting for the
+// Greeted hears that the server has spoken. It is called by who reads and, as
+// Lost, does not take the pair's lock: who holds that may be waiting for the
 // reader.
-func (l *line) greeted(plain bool) {
+func (l *Line) Greeted(plain bool) {
 	l.plain.Store(plain)
 	time.AfterFunc(reserveDelay, l.sub.pair.tend)
 }
 
-// lost hears that the connection has ended, before gRPC does. The way to the
+// Down hears that the connection is ending: calls from now on go elsewhere.
+func (l *Line) Down() { l.down.Store(true) }
+
+// Lost hears that the connection has ended, before gRPC does. The way to the
 // next worker begins here: the standby accepts while gRPC takes leave.
-func (l *line) lost() {
+func (l *Line) Lost() {
 	l.down.Store(true)
 	if r := l.sub.successor.Load(); r != nil && l == l.sub.line.Load() {
 		r.connect()
@@ -328,7 +334,7 @@ func (p *pair) Close() {
 
 // picker chooses for a call.
 type picker struct {
-	active, reserve *subchannel
+	active, reserve *Subchannel
 	err             error
 }
 

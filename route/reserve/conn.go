@@ -1,4 +1,4 @@
-package route
+package reserve
 
 import (
 	"bytes"
@@ -8,9 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"understudy/internal/h2"
 )
 
-// reserve is a gRPC connection that is ready and not connected: everything that
+// conn is a gRPC connection that is ready and not connected: everything that
 // takes time on gRPC's side of a new connection is done while nobody waits for
 // it. Its connect(2) comes when the active connection ends, so that the next
 // worker accepts it, and calls are written without waiting for that.
@@ -20,21 +22,19 @@ import (
 // (RFC 9113, 3.4 and 6.5.3). gRPC waits, so it is given empty settings, which
 // say just that. Its acknowledgement of them is kept from the server; the
 // server's own come later, as a change of settings.
-type reserve struct {
-	table         *Table
-	identity      identity
-	address       string
+type conn struct {
+	maker         Maker
 	local, remote net.Addr
-	line          *line
+	line          *Line
 	socket        socket
 
 	context context.Context // until Close
 	cancel  context.CancelFunc
 	// connected is closed once real is there, or never will be.
 	connected chan struct{}
-	real      atomic.Pointer[greeted] // nil before connect
-	greeting  []byte                  // what is left of it; the reader's
-	acked     bool                    // the acknowledgement was written; the writer's
+	real      atomic.Pointer[Conn] // nil before connect
+	greeting  []byte               // what is left of it; the reader's
+	acked     bool                 // the acknowledgement was written; the writer's
 
 	mu      sync.Mutex // is not held while anything waits
 	begun   bool       // connect was called
@@ -45,27 +45,51 @@ type reserve struct {
 	err     error  // why connect failed, or net.ErrClosed
 }
 
-// The parts of HTTP/2 that matter here: RFC 9113, 3.4, 4.1, 6.5 and 6.9.
-const (
-	clientPreface   = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-	frameHeader     = 9
-	frameSettings   = 4
-	frameWindow     = 8 // WINDOW_UPDATE
-	flagAck         = 1
-	noSettingsFrame = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-)
+// Maker is what the dialer gives to make a connection.
+type Maker struct {
+	Network, Name string // net.Dial's
+	// Dial connects.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Wrap takes a new connection, to which sent was written. called says that
+	// there may be a call in that, so that it must not be written to another.
+	// ctx is the connection's life.
+	Wrap func(ctx context.Context, raw net.Conn, l *Line, sent []byte, called bool) Conn
+	// Count counts the connections that are ready, and not connected.
+	Count func(change int)
+}
 
-func (t *Table) newReserve(i identity, address string, l *line) *reserve {
-	r := &reserve{table: t, identity: i, address: address, line: l,
-		socket: newSocket(address), connected: make(chan struct{}), greeting: []byte(noSettingsFrame)}
-	r.local, r.remote = addressesOf(address)
+// Conn is what Wrap makes.
+type Conn interface {
+	net.Conn
+	// Unrepeatable says that a call is going to be written.
+	Unrepeatable()
+}
+
+// maxKept is how much of what gRPC writes before connect is kept.
+const maxKept = 16 << 10
+
+// Reserve makes a connection that is ready and not connected. The dialer returns
+// it where the subchannel is Waiting.
+func (s *Subchannel) Reserve(m Maker) net.Conn {
+	r := &conn{maker: m, line: s.Dialled(), socket: newSocket(m.Network, m.Name),
+		connected: make(chan struct{}), greeting: []byte(h2.EmptySettings)}
+	r.local, r.remote = addressesOf(m.Network, m.Name)
 	r.context, r.cancel = context.WithCancel(context.Background())
+	s.reserve.Store(r)
 	return r
 }
 
+// made is the connection, nil before connect.
+func (r *conn) made() Conn {
+	if c := r.real.Load(); c != nil {
+		return *c
+	}
+	return nil
+}
+
 // connect makes it a connection, once. It does not wait.
-func (r *reserve) connect() {
-	if r.real.Load() != nil {
+func (r *conn) connect() {
+	if r.made() != nil {
 		return
 	}
 	r.mu.Lock()
@@ -80,7 +104,7 @@ func (r *reserve) connect() {
 		return
 	}
 	go func() {
-		raw, err := dial(r.context, r.address)
+		raw, err := r.maker.Dial(r.context)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.finish(raw, err)
@@ -88,7 +112,7 @@ func (r *reserve) connect() {
 }
 
 // finish is the end of connect. Under mu.
-func (r *reserve) finish(raw net.Conn, err error) {
+func (r *conn) finish(raw net.Conn, err error) {
 	defer close(r.connected)
 	if err == nil && r.closed {
 		raw.Close()
@@ -99,27 +123,27 @@ func (r *reserve) finish(raw net.Conn, err error) {
 		return
 	}
 	_, _ = raw.Write(r.kept) // if this fails, so does the next Read
-	r.real.Store(&greeted{table: r.table, identity: r.identity, address: r.address, line: r.line,
-		dialing: r.context, raw: raw, dials: 1, sent: r.kept, lost: r.called})
+	real := r.maker.Wrap(r.context, raw, r.line, r.kept, r.called)
+	r.real.Store(&real)
 	r.kept = nil
 }
 
 // Read gives the settings that say nothing, then what the server says.
-func (r *reserve) Read(p []byte) (int, error) {
+func (r *conn) Read(p []byte) (int, error) {
 	if len(r.greeting) > 0 {
 		n := copy(p, r.greeting)
 		r.greeting = r.greeting[n:]
 		return n, nil
 	}
 	<-r.connected
-	if real := r.real.Load(); real != nil {
+	if real := r.made(); real != nil {
 		return real.Read(p)
 	}
 	return 0, r.err
 }
 
 // Write keeps what it writes until there is a connection.
-func (r *reserve) Write(p []byte) (int, error) {
+func (r *conn) Write(p []byte) (int, error) {
 	out, call := p, true
 	if !r.acked {
 		out, call = r.withoutAck(p)
@@ -129,12 +153,12 @@ func (r *reserve) Write(p []byte) (int, error) {
 	}
 	r.connect()   // so much is not kept
 	<-r.connected // if it was not so before
-	real := r.real.Load()
+	real := r.made()
 	if real == nil {
 		return 0, r.err
 	}
 	if call {
-		real.unrepeatable()
+		real.Unrepeatable()
 	}
 	if _, err := real.Write(out); err != nil {
 		return 0, err
@@ -143,13 +167,13 @@ func (r *reserve) Write(p []byte) (int, error) {
 }
 
 // keep keeps p for connect, unless it is too late or too much for that.
-func (r *reserve) keep(p []byte, call bool) bool {
-	if r.real.Load() != nil {
+func (r *conn) keep(p []byte, call bool) bool {
+	if r.made() != nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.real.Load() != nil || r.err != nil || len(r.kept)+len(p) > maxKept {
+	if r.made() != nil || r.err != nil || len(r.kept)+len(p) > maxKept {
 		return false
 	}
 	r.kept = append(r.kept, p...)
@@ -158,7 +182,7 @@ func (r *reserve) keep(p []byte, call bool) bool {
 }
 
 // ready has it be among those in reserve, if it is not connected by now.
-func (r *reserve) ready() {
+func (r *conn) ready() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.begun && !r.closed {
@@ -166,36 +190,34 @@ func (r *reserve) ready() {
 	}
 }
 
-// count keeps Stats.InReserve. Under mu.
-func (r *reserve) count(in bool) {
+// count counts it once. Under mu.
+func (r *conn) count(in bool) {
 	if in == r.counted {
 		return
 	}
 	r.counted = in
-	r.table.mu.Lock()
-	defer r.table.mu.Unlock()
 	if in {
-		r.table.stats.InReserve++
+		r.maker.Count(1)
 	} else {
-		r.table.stats.InReserve--
+		r.maker.Count(-1)
 	}
 }
 
 // withoutAck returns p without the acknowledgement of the settings that no
 // server sent, and whether there may be a call in the rest: anything but what
 // gRPC begins with. It writes that in whole frames.
-func (r *reserve) withoutAck(p []byte) (rest []byte, call bool) {
+func (r *conn) withoutAck(p []byte) (rest []byte, call bool) {
 	at := 0
-	if bytes.HasPrefix(p, []byte(clientPreface)) {
-		at = len(clientPreface)
+	if bytes.HasPrefix(p, []byte(h2.ClientPreface)) {
+		at = len(h2.ClientPreface)
 	}
-	for at+frameHeader <= len(p) {
-		end := at + frameHeader + int(p[at])<<16 + int(p[at+1])<<8 + int(p[at+2])
+	for at+h2.FrameHeader <= len(p) {
+		end := at + h2.FrameHeader + int(p[at])<<16 + int(p[at+1])<<8 + int(p[at+2])
 		switch kind := p[at+3]; {
-		case kind == frameSettings && p[at+4]&flagAck != 0:
+		case kind == h2.Settings && p[at+4]&h2.FlagAck != 0:
 			r.acked = true
 			return append(p[:at:at], p[end:]...), call || end < len(p)
-		case kind != frameSettings && kind != frameWindow:
+		case kind != h2.Settings && kind != h2.WindowUpdate:
 			call = true
 		}
 		at = end
@@ -204,13 +226,13 @@ func (r *reserve) withoutAck(p []byte) (rest []byte, call bool) {
 }
 
 // Close ends it, connected or not.
-func (r *reserve) Close() error {
+func (r *conn) Close() error {
 	r.cancel() // a dial that is under way
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
 	r.count(false)
-	if real := r.real.Load(); real != nil {
+	if real := r.made(); real != nil {
 		return real.Close()
 	}
 	if !r.begun {
@@ -222,14 +244,13 @@ func (r *reserve) Close() error {
 }
 
 // LocalAddr has no name: gRPC asks before there is a connection.
-func (r *reserve) LocalAddr() net.Addr { return r.local }
+func (r *conn) LocalAddr() net.Addr { return r.local }
 
 // RemoteAddr is that of the route.
-func (r *reserve) RemoteAddr() net.Addr { return r.remote }
+func (r *conn) RemoteAddr() net.Addr { return r.remote }
 
 // addressesOf returns both ends of a connection to an address.
-func addressesOf(address string) (local, remote net.Addr) {
-	network, name := SplitAddress(address)
+func addressesOf(network, name string) (local, remote net.Addr) {
 	if network == "unix" {
 		return &net.UnixAddr{Net: network}, &net.UnixAddr{Net: network, Name: name}
 	}
@@ -241,24 +262,24 @@ func addressesOf(address string) (local, remote net.Addr) {
 // not wait for anybody.
 
 // SetDeadline is for connections.
-func (r *reserve) SetDeadline(at time.Time) error {
-	if real := r.real.Load(); real != nil {
+func (r *conn) SetDeadline(at time.Time) error {
+	if real := r.made(); real != nil {
 		return real.SetDeadline(at)
 	}
 	return nil
 }
 
 // SetReadDeadline is for connections.
-func (r *reserve) SetReadDeadline(at time.Time) error {
-	if real := r.real.Load(); real != nil {
+func (r *conn) SetReadDeadline(at time.Time) error {
+	if real := r.made(); real != nil {
 		return real.SetReadDeadline(at)
 	}
 	return nil
 }
 
 // SetWriteDeadline is for connections.
-func (r *reserve) SetWriteDeadline(at time.Time) error {
-	if real := r.real.Load(); real != nil {
+func (r *conn) SetWriteDeadline(at time.Time) error {
+	if real := r.made(); real != nil {
 		return real.SetWriteDeadline(at)
 	}
 	return nil
