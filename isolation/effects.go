@@ -60,7 +60,7 @@ func (m *Manager) queue(e *entry) {
 func (m *Manager) do(e *entry, o output) {
 	switch o.kind {
 	case outArm:
-		if o.late {
+		if o.late && m.cfg.Pool.Pace.On(pace.ReportDelay) {
 			m.armLater(e, o)
 		} else {
 			m.arm(e, o, false)
