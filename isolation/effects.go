@@ -80,6 +80,8 @@ func (m *Manager) do(e *entry, o output) {
 			e.failure = silent
 			m.keeper.Fail(w, pool.Cause{Kind: pool.CauseNotServing, Err: silent.Err})
 		}
+	case outLeave:
+		e.endpoint.leave()
 	case outDrain:
 		if w := m.keeper.Worker(o.worker); w != nil {
 			m.keeper.End(w, e.grace, e.phase.force)

@@ -32,6 +32,7 @@ type endpoint struct {
 	// here and in every worker that was passed it. -1: closed.
 	socket int
 	inode  uint64 // of the path
+	left   bool   // see leave
 	// deep makes unix sockets with a long queue; nil: sockets are ordinary ones.
 	deep *deepqueue.Namespace
 	// backlog is how many connections may wait, and cut says that it is less
@@ -313,9 +314,29 @@ func (e *endpoint) close() {
 	e.end()
 }
 
+// leave gives up our copy of the socket, and takes the path away. The last worker
+// that has a copy takes in who is connected already, and closes it when it drains.
+func (e *endpoint) leave() {
+	if e.socket < 0 {
+		return
+	}
+	if e.network == "unix" {
+		e.unlink()
+	}
+	unix.Close(e.socket)
+	e.socket, e.left = -1, true
+}
+
 // release ends the address and returns the socket of a TCP endpoint, which is
 // bound still and refuses connections; -1 where there is none.
 func (e *endpoint) release() int {
+	if e.left && e.network == "tcp" {
+		if at, err := netip.ParseAddrPort(e.address); err == nil {
+			if socket, err := boundTCP(at, true); err == nil {
+				return socket
+			}
+		}
+	}
 	if e.network != "tcp" || e.socket < 0 {
 		e.close()
 		return -1

@@ -105,6 +105,9 @@ func serve(ctx context.Context, a *worker.Assignment) error {
 	for {
 		c, err := a.Listener().Accept()
 		if err != nil {
+			if linger, err := time.ParseDuration(a.Config["linger"]); err == nil { // it finishes something
+				<-time.After(linger)
+			}
 			return nil
 		}
 		fmt.Fprintf(c, "%d %s %d %s\n", os.Getpid(), a.ProcessID, a.Epoch, a.Config["mark"])

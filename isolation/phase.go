@@ -131,6 +131,9 @@ const (
 	outRelax
 	// outFail: end worker, which was activated and does not serve.
 	outFail
+	// outLeave: let nobody connect any more; the worker that drains has the last
+	// copy of the socket.
+	outLeave
 	// outDrain: end worker gently, or at once if forced.
 	outDrain
 	// outReady: those who launched may go on.

@@ -127,7 +127,7 @@ func decide(p phase, in input) (phase, []output) {
 		if p.worker == 0 {
 			return gone(p)
 		}
-		return p, []output{{kind: outDrain, worker: p.worker}}
+		return p, []output{{kind: outLeave}, {kind: outDrain, worker: p.worker}}
 	case inUnarmed:
 		if p.armed && p.worker == 0 { // one of that epoch may have fired before
 			p.burnt = p.next()
