@@ -151,14 +151,9 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		m.unarmed(e, o, err)
 		return
 	}
-	payload, err := m.keeper.Activation(e.pool(), pool.Activation{
-		ProcessID: e.ProcessID, Pattern: e.Pattern, Epoch: o.epoch,
-		Region: e.Key.Region, Namespace: e.Key.Namespace, Session: e.Key.Session, Level: e.Key.Level.String(),
-		Config:  e.Config,
-		Network: e.endpoint.network, Address: e.endpoint.address,
-		Segments: segments,
-		Takeover: o.worker != 0,
-	})
+	activation := activationOf(&e.Binding, e.endpoint.network, e.endpoint.address, o.epoch)
+	activation.Segments, activation.Takeover = segments, o.worker != 0
+	payload, err := m.keeper.Activation(e.pool(), activation)
 	if err != nil {
 		m.unarmed(e, o, fmt.Errorf("%s: activation: %w", e.ProcessID, err))
 		return

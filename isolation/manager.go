@@ -3,6 +3,7 @@ package isolation
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -448,20 +449,21 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 	if err := m.admit(manifest, key); err != nil {
 		return nil, err
 	}
+	binding := Binding{ProcessID: id, Pattern: manifest.Name, Key: key,
+		LaunchedBy: r.LaunchedBy, Created: time.Now(), Config: make(map[string]string)}
+	maps.Copy(binding.Config, manifest.Config)
+	maps.Copy(binding.Config, r.Config)
+	if err := m.fits(&binding, manifest); err != nil {
+		return nil, err
+	}
 	ep, err := openEndpoint(manifest.Listen, m.cfg.RuntimeDir, id, m.resting.take(id), manifest.Endpoint, m.cfg.DeepQueues)
 	if err != nil {
 		return nil, err
 	}
 	m.nextID++
 	e := &entry{id: m.nextID, early: make(map[takeover.WorkerID]uint64), manifest: manifest, endpoint: ep, grace: manifest.GracePeriod,
-		phase: phase{epoch: m.lastEpoch(id, manifest)},
-		Binding: Binding{ProcessID: id, Pattern: manifest.Name, Key: key, Address: ep.target(),
-			LaunchedBy: r.LaunchedBy, Created: time.Now(), Config: make(map[string]string)}}
-	for _, config := range []map[string]string{manifest.Config, r.Config} {
-		for k, v := range config {
-			e.Config[k] = v
-		}
-	}
+		phase: phase{epoch: m.lastEpoch(id, manifest)}, Binding: binding}
+	e.Address = ep.target()
 	if r.Grace > 0 {
 		e.grace = r.Grace
 	}
