@@ -38,7 +38,6 @@ var overwrites = []overwrite{
 	{name: "version and sizes", do: write(8, ff(16)...), told: "its version, size of the header, size of the data"},
 	{name: "creator", do: write(40, 1, 2, 3), told: "its creator"},
 	{name: "label", do: write(128, ff(100)...), told: "its label"},
-	{name: "the cell's epoch", do: write(68, ff(4)...), told: "its cell"},
 	{name: "the cell's slots", do: write(64, ff(8)...), told: "its cell"},
 	{name: "the size of the slots", do: write(72, ff(8)...), told: "its size of the cell's slots"},
 	{name: "the whole page", do: write(0, ff(segment.HeaderSize)...), told: "its magic number, version"},

@@ -7,7 +7,10 @@ import (
 	"unsafe"
 )
 
-// word is the cell's word: epoch (32 high bits), generation (28), avoid (2), slot (2).
+// word is the cell's word: mark (32 high bits), generation (28), avoid (2), slot (2).
+//
+// The mark is the low half of the owner's epoch. It tells owners apart, and not
+// which is newer: that the header's epoch does, which is whole.
 //
 // slot is the one committed last, avoid the one in which a predecessor may still be writing, and the third is where
 // the owner builds the next state. The generation counts commits; 0 says that there was none.
@@ -18,7 +21,7 @@ const firstWord = word(1 << 2)
 
 const lastGeneration = 1<<28 - 1
 
-func (w word) epoch() uint32      { return uint32(w >> 32) }
+func (w word) mark() uint32       { return uint32(w >> 32) }
 func (w word) generation() uint32 { return uint32(w) >> 4 }
 func (w word) avoid() int         { return int(w >> 2 & 3) }
 func (w word) slot() int          { return int(w & 3) }
@@ -27,14 +30,14 @@ func (w word) target() int        { return 3 - w.slot() - w.avoid() }
 // valid says whether the slots are three different ones.
 func (w word) valid() bool { return w.slot() < 3 && w.avoid() < 3 && w.slot() != w.avoid() }
 
-func makeWord(epoch, generation uint32, avoid, slot int) word {
-	return word(epoch)<<32 | word(generation)<<4 | word(avoid)<<2 | word(slot)
+func makeWord(mark, generation uint32, avoid, slot int) word {
+	return word(mark)<<32 | word(generation)<<4 | word(avoid)<<2 | word(slot)
 }
 
 // taken is the word after another epoch took the cell: what is committed stays, and the slot that the predecessor
 // builds in is left to it.
-func (w word) taken(epoch uint32) word {
-	return makeWord(epoch, w.generation(), w.target(), w.slot())
+func (w word) taken(mark uint32) word {
+	return makeWord(mark, w.generation(), w.target(), w.slot())
 }
 
 // committed is the word after its owner published what it built. The generation goes from its highest value back to
@@ -44,15 +47,16 @@ func (w word) committed() word {
 	if g > lastGeneration {
 		g = 1
 	}
-	return makeWord(w.epoch(), g, w.avoid(), w.target())
+	return makeWord(w.mark(), g, w.avoid(), w.target())
 }
 
 // Cell is a state that is replaced as a whole: built in one place, published by one compare-and-swap. It lies in the
 // first three slots of the segment's data. One goroutine uses it.
 type Cell struct {
-	s    *Segment
-	size int
-	word word // as this owner left it; the segment's differs once another epoch has taken the cell
+	s     *Segment
+	size  int
+	epoch uint64
+	word  word // as this owner left it; the segment's differs once another epoch has taken the cell
 }
 
 // Cell takes the cell at the caller's epoch; from then on no earlier epoch can commit. slotSize is the size of the
@@ -62,13 +66,13 @@ type Cell struct {
 // One predecessor that still runs is kept apart from us. Two at once are not: whoever takes a cell twice in a row must
 // know that the first of the two owners before it is fenced.
 func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
-	if epoch == 0 || epoch > math.MaxUint32 {
-		return nil, fmt.Errorf("cell at epoch %d, expected 1 to %d: %w", epoch, uint32(math.MaxUint32), ErrLayout)
+	if epoch == 0 {
+		return nil, fmt.Errorf("cell at epoch 0, expected 1 or more: %w", ErrLayout)
 	}
 	if err := s.checkSlots(slotSize); err != nil {
 		return nil, err
 	}
-	if err := s.current(epoch); err != nil {
+	if err := s.Raise(epoch); err != nil {
 		return nil, err
 	}
 	size := s.word64(atSlotSize)
@@ -80,18 +84,21 @@ func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
 	p := s.word64(atCell)
 	for {
 		w := word(atomic.LoadUint64(p))
-		switch {
-		case !w.valid():
+		if !w.valid() {
 			return nil, fmt.Errorf("cell word %#x: %w", uint64(w), ErrLayout)
-		case uint64(w.epoch()) > epoch:
-			return nil, fmt.Errorf("cell at epoch %d, ours is %d: %w", w.epoch(), epoch, ErrStale)
-		case uint64(w.epoch()) == epoch:
-			return &Cell{s: s, size: slotSize, word: w}, nil
+		}
+		// Whoever took the cell had raised the epoch before. If w is a newer one's,
+		// this sees it; if one comes later, we do not get the cell.
+		if err := s.current(epoch); err != nil {
+			return nil, err
+		}
+		if w.mark() == uint32(epoch) {
+			return &Cell{s: s, size: slotSize, epoch: epoch, word: w}, nil
 		}
 		if next := w.taken(uint32(epoch)); atomic.CompareAndSwapUint64(p, uint64(w), uint64(next)) {
 			// The owner before us may have been killed between its last commit and the wake-up that follows it.
 			Wake(s.CellWord(), math.MaxInt32)
-			return &Cell{s: s, size: slotSize, word: next}, nil
+			return &Cell{s: s, size: slotSize, epoch: epoch, word: next}, nil
 		}
 	}
 }
@@ -108,14 +115,13 @@ func (c *Cell) Next() []byte { return c.s.slot(c.word.target(), c.size) }
 // Commit publishes what was built in [Cell.Next] and wakes those who wait for it. It fails with [ErrStale] where
 // another epoch has the segment or took the cell; nothing is published then, and never will be by this owner.
 func (c *Cell) Commit() error {
-	if err := c.s.current(uint64(c.word.epoch())); err != nil {
+	if err := c.s.current(c.epoch); err != nil {
 		return err
 	}
 	next := c.word.committed()
 	p := c.s.word64(atCell)
 	if !atomic.CompareAndSwapUint64(p, uint64(c.word), uint64(next)) {
-		is := word(atomic.LoadUint64(p))
-		return fmt.Errorf("cell at epoch %d, ours is %d: %w", is.epoch(), c.word.epoch(), ErrStale)
+		return fmt.Errorf("cell of epoch %d was taken: %w", c.epoch, ErrStale)
 	}
 	c.word = next
 	Wake(c.s.CellWord(), math.MaxInt32)

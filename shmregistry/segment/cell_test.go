@@ -101,7 +101,7 @@ func TestCellRefusesBadInput(t *testing.T) {
 		_, err = s.ReadCell(size, make([]byte, 30))
 		require.ErrorIs(t, err, segment.ErrLayout, size)
 	}
-	for _, epoch := range []uint64{0, 1 << 32} {
+	for _, epoch := range []uint64{0, segment.MaxEpoch + 1} {
 		_, err := s.Cell(epoch, 10)
 		require.ErrorIs(t, err, segment.ErrLayout, epoch)
 	}
@@ -120,4 +120,32 @@ func TestCellRefusesBadInput(t *testing.T) {
 	require.ErrorContains(t, err, "cell word")
 	_, err = s.ReadCell(10, make([]byte, 10))
 	require.ErrorContains(t, err, "cell word")
+}
+
+// Epochs may be as high as a supervisor gives them: the time in milliseconds,
+// where it lost count. The cell follows them all.
+func TestACellOfHighEpochs(t *testing.T) {
+	fd := newFD(t, 100)
+	s := mustMap(t, fd)
+	owners := []uint64{1, 5, 1 << 32, 1_764_500_000_000, 1_764_500_000_001, 1<<41 + 7, segment.MaxEpoch}
+	var before *segment.Cell
+	for i, epoch := range owners {
+		c, err := s.Cell(epoch, 8)
+		require.NoError(t, err, epoch)
+		require.Equal(t, epoch, s.Epoch())
+		state, generation := c.Current()
+		require.EqualValues(t, i, generation)
+		if before != nil {
+			require.Equal(t, "the work", string(state))
+			require.ErrorIs(t, before.Commit(), segment.ErrStale)
+			_, err = s.Cell(owners[i-1], 8)
+			require.ErrorIs(t, err, segment.ErrStale)
+		}
+		copy(c.Next(), "the work")
+		require.NoError(t, c.Commit())
+		before = c
+	}
+	poke(68, "\xff\xff\xff\xff")(t, fd) // a mark that nobody has stops nobody
+	_, err := s.Cell(segment.MaxEpoch, 8)
+	require.NoError(t, err)
 }

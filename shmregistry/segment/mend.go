@@ -92,8 +92,5 @@ func (k *Known) cell(is, slotSize uint64) (w, size uint64) {
 	if !word(w).valid() {
 		w = max(k.Cell, uint64(firstWord))
 	}
-	if e := word(w).epoch(); uint64(e) > k.Highest { // what is committed stays
-		w = uint64(makeWord(uint32(k.Epoch), word(w).generation(), word(w).avoid(), word(w).slot()))
-	}
 	return w, size
 }
