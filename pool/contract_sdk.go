@@ -276,7 +276,7 @@ func environment(m *patterns.Manifest, name string, s surroundings) []string {
 	maps.Copy(env, m.Environment)
 	env["UNDERSTUDY_CONTROL_FD"] = strconv.Itoa(controlFD)
 	env["UNDERSTUDY_PATTERN"] = m.Name
-	env["UNDERSTUDY_WORKER"] = name
+	env[workerVariable] = name
 	env["UNDERSTUDY_CONFIG"] = string(config)
 	if s.instance != "" {
 		env["UNDERSTUDY_INSTANCE"] = s.instance

@@ -94,6 +94,7 @@ const wellFor = time.Second
 // and process group that is in. Its heir may finish.
 func (k *Keeper) endGroup(w *Worker) {
 	if w.group == nil {
+		k.endStrays(w)
 		return
 	}
 	k.groups++

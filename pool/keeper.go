@@ -79,6 +79,9 @@ type Config struct {
 	Leaks Leaks
 	// Groups gives each worker a control group; nil: none.
 	Groups *cgroup.Tree
+	// Strays: this process is the parent of what dead workers leave behind
+	// (PR_SET_CHILD_SUBREAPER). It is ended where there are no groups.
+	Strays bool
 	// Instance marks the workers of one supervisor, in UNDERSTUDY_INSTANCE.
 	Instance string
 	// Pace is what workers may not do.
@@ -217,7 +220,7 @@ func (k *Keeper) room() int {
 // Owns reports whether a child of this process is a worker or a heir, whose
 // status is waited for. While a process is being made, any child may be one.
 func (k *Keeper) Owns(pid int) bool {
-	if k.byPid[pid] != nil || k.heirs.pidfds[pid] != nil {
+	if k.known(pid) {
 		return true
 	}
 	for _, p := range k.order {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -58,6 +59,15 @@ func play(role string) {
 	}
 	const ready = `{"ready":{"protocol":1}}`
 	switch role {
+	case "leaves strays":
+		// One in a session of its own, whose parent has gone, and one below that.
+		if err := exec.Command("/bin/sh", "-c", `setsid sh -c 'sleep 300 & echo $! $$; exec sleep 300' > "$0" &`, os.Getenv(strayEnv)).Run(); err != nil {
+			fmt.Println(err)
+		}
+		say(ready)
+		if _, err := c.Read(make([]byte, 4096)); err == nil {
+			say(`{"probeResult":{"id":"1","ok":true}}`)
+		}
 	case "closes at once":
 		c.Close()
 	case "closes after ready":

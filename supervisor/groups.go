@@ -52,6 +52,9 @@ func (s *Supervisor) groupsFeature() sentinel.Feature {
 	if s.groups != nil {
 		return sentinel.Feature{Name: "worker cgroups", InUse: "one for each worker", Best: true}
 	}
-	return sentinel.Feature{Name: "worker cgroups", InUse: "none: processes that leave a worker's process group outlive it",
-		Why: s.whyNoGroups}
+	f := sentinel.Feature{Name: "worker cgroups", InUse: "none: processes that leave a worker's process group outlive it", Why: s.whyNoGroups}
+	if s.strays {
+		f.InUse = "none: processes that leave a worker's process group are looked for when it has been reaped, and known by UNDERSTUDY_WORKER in their environment"
+	}
+	return f
 }

@@ -3,8 +3,6 @@ package supervisor
 import (
 	"context"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +15,11 @@ import (
 const orphanPause = 250 * time.Millisecond
 
 // reapOrphans reaps the processes that the kernel gave to us when their parents
-// ended: as PID 1 of a container nobody else does. Workers, heirs and the
-// sentinel process are waited for elsewhere, and are left alone.
+// ended: as PID 1 of a container, and where we asked for what workers leave,
+// nobody else does. Workers, heirs and the sentinel process are waited for
+// elsewhere, and are left alone.
 func (s *Supervisor) reapOrphans(ctx context.Context) {
-	if os.Getpid() != 1 {
+	if os.Getpid() != 1 && !s.strays {
 		return
 	}
 	seen := map[int]bool{}
@@ -30,8 +29,12 @@ func (s *Supervisor) reapOrphans(ctx context.Context) {
 			return
 		case <-time.After(orphanPause):
 		}
+		if !anyDead() {
+			clear(seen)
+			continue
+		}
 		dead := map[int]bool{}
-		for _, pid := range children() {
+		for _, pid := range procfs.Children() {
 			if st, err := procfs.ReadStat(pid); err == nil && st.Ended() {
 				dead[pid] = seen[pid]
 			}
@@ -59,16 +62,24 @@ func (s *Supervisor) reapOrphans(ctx context.Context) {
 	}
 }
 
-// children are the child processes of every thread of this process.
-func children() (pids []int) {
-	threads, _ := os.ReadDir("/proc/self/task")
-	for _, t := range threads {
-		b, _ := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
-		for field := range strings.FieldsSeq(string(b)) {
-			if pid, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, pid)
-			}
-		}
+// anyDead reports whether a child of ours waits to be reaped: one system call,
+// where to look at every child takes some for each.
+func anyDead() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	return err == nil && info.Signo != 0
+}
+
+// adoptStrays makes us the parent of what dead workers leave behind, where they
+// have no control groups that would hold it. Only a daemon may: the children of
+// a program that we are a part of are its own to wait for.
+func (s *Supervisor) adoptStrays() {
+	if s.groups != nil || s.cfg.SentinelExe == "" {
+		return
 	}
-	return pids
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		s.log.Warn("processes that dead workers leave behind cannot be found", "error", err)
+		return
+	}
+	s.strays = true
 }

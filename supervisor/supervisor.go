@@ -51,6 +51,7 @@ type Supervisor struct {
 	leaks       *leaks
 	groups      *cgroup.Tree // nil without control groups, and then whyNoGroups
 	whyNoGroups string
+	strays      bool                 // we are the parent of what dead workers leave behind
 	queues      *deepqueue.Namespace // nil without, and then whyNoQueues
 	whyNoQueues string
 
@@ -120,6 +121,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if s.groups != nil {
 		defer func() { err = errors.Join(err, s.groups.Close()) }()
 	}
+	s.adoptStrays()
 	if s.openQueues(); s.queues != nil {
 		defer s.queues.Close()
 	}
@@ -158,6 +160,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		Pool: pool.Config{
 			Leaks:               s.leaks,
 			Groups:              s.groups,
+			Strays:              s.strays,
 			MaxWorkers:          s.cfg.Limits.Workers,
 			Descriptors:         countDescriptors,
 			Instance:            s.instance(),
