@@ -19,9 +19,9 @@ type births struct {
 	death int64
 }
 
-// bury returns the connections that go with the death which r tells of, if it
+// takeDead returns the connections that go with the death which r tells of, if it
 // tells of a new one, and forgets them. before is the route until now, or nil.
-func (b *births) bury(before, r *Route, comparable func() bool) (dead []*conn) {
+func (b *births) takeDead(before, r *Route, comparable func() bool) (dead []*conn) {
 	// Its last worker died, and none follows.
 	all := r.State == Gone && r.Failed
 	// The supervisor lost its memory, and this is another life of the binding.

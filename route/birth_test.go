@@ -29,7 +29,7 @@ func TestBury(t *testing.T) {
 				b.conns[&conn{born: born}] = struct{}{}
 			}
 			var cut []int64
-			for _, c := range b.bury(&Route{State: Active, Epoch: 1}, &tt.route, func() bool { return tt.same }) {
+			for _, c := range b.takeDead(&Route{State: Active, Epoch: 1}, &tt.route, func() bool { return tt.same }) {
 				cut = append(cut, c.born)
 			}
 			require.ElementsMatch(t, tt.cut, cut)

@@ -23,7 +23,7 @@ func (t *Table) update(u *understudyv1.RoutesUpdate) {
 		}
 		changes = append(changes, change{i, r, m})
 	}
-	cut(t.bury(changes))
+	cut(t.takeDead(changes))
 
 	t.mu.Lock()
 	t.stats.Revision = u.GetRevision()
@@ -40,13 +40,13 @@ func (t *Table) update(u *understudyv1.RoutesUpdate) {
 	}
 }
 
-// bury returns the connections whose workers died, as the changes tell.
-func (t *Table) bury(changes []change) (dead []*conn) {
+// takeDead returns the connections whose workers died, as the changes tell.
+func (t *Table) takeDead(changes []change) (dead []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
 		e := t.entry(c.identity)
-		dead = append(dead, e.bury(e.route.Load(), c.route, func() bool { return sameClock(c.message) })...)
+		dead = append(dead, e.takeDead(e.route.Load(), c.route, func() bool { return sameClock(c.message) })...)
 	}
 	t.stats.Cut += uint64(len(dead))
 	return dead

@@ -31,7 +31,7 @@ func (l *loop) adopt(w *worker) {
 			if id.born != 0 && (id.born < started.UnixNano()-2*tickLength || id.born > l.since) {
 				continue
 			}
-			found = append(found, &object{id: id, dir: d, name: name, seen: l.born, doubt: "it was made before it could be watched"})
+			found = append(found, &object{id: id, dir: d, name: name, seen: l.born, unproven: "it was made before it could be watched"})
 		}
 	}
 	l.search(found, map[int]*worker{w.pid: w})

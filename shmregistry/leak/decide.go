@@ -36,7 +36,7 @@ func (l *loop) watch(r request) {
 		}
 	}
 	l.workers[pid] = w
-	l.rejoin(w)
+	l.resume(w)
 	l.dirty[w] = true
 	// What it made before we were told of it.
 	var early []*object
@@ -80,9 +80,9 @@ func (l *loop) decide(o *object) (removed bool) {
 	case o.worker.mode == Report:
 		l.tell(o, Reported, "adopt: report")
 		l.drop(o)
-	case o.doubt != "":
+	case o.unproven != "":
 		l.f.count(func(c *Counters) { c.Unproven++ })
-		l.tell(o, Kept, "not proven to be the worker's: "+o.doubt)
+		l.tell(o, Kept, "not proven to be the worker's: "+o.unproven)
 		l.drop(o)
 	case l.unsafe != "":
 		l.tell(o, Kept, l.unsafe)
@@ -146,7 +146,7 @@ func (l *loop) retry(now time.Time) {
 // reconcile looks at everything again that others held.
 func (l *loop) reconcile() (removed int) {
 	l.searchRecent()
-	removed = l.bury()
+	removed = l.decideFormer()
 	for o := range l.pending {
 		if l.attempt(o) {
 			removed++

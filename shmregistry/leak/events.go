@@ -39,12 +39,12 @@ func (l *loop) drain() {
 		if lost {
 			for _, o := range l.fresh {
 				if o.dir == d {
-					o.doubt = "events were lost when it was made"
+					o.unproven = "events were lost when it was made"
 				}
 			}
 		}
 		if !d.watch.names() {
-			l.wonder()
+			l.searchFresh()
 		}
 		l.forget()
 	}
@@ -72,7 +72,7 @@ func (l *loop) renew(k key, n notice) {
 	old := l.objects[k]
 	if old != nil && (err != nil || old.id != id) {
 		delete(l.objects, k)
-		l.limbo = append(l.limbo, old) // it may turn up under another name
+		l.nameless = append(l.nameless, old) // it may turn up under another name
 	}
 	switch {
 	case err != nil:
@@ -93,7 +93,7 @@ func (l *loop) renew(k key, n notice) {
 			l.touch(o)
 		}
 		if n.made && o.maker != n.pid {
-			o.doubt = "more than one process is said to have made it"
+			o.unproven = "more than one process is said to have made it"
 			l.touch(o)
 		}
 		return
@@ -101,9 +101,9 @@ func (l *loop) renew(k key, n notice) {
 	o := &object{id: id, dir: k.dir, name: k.name, maker: n.pid, seen: bootTime()}
 	switch {
 	case n.pid == 0: // inotify, or a process outside our pid namespace
-		o.doubt = "nobody saw who made it"
+		o.unproven = "nobody saw who made it"
 	case !n.made:
-		o.doubt = "it was renamed before it was looked at"
+		o.unproven = "it was renamed before it was looked at"
 	}
 	l.objects[k], l.byID[id] = o, o
 	l.fresh = append(l.fresh, o)
@@ -159,8 +159,8 @@ func (l *loop) own(o *object, w *worker) {
 	l.owned++
 	o.worker = w
 	// A link gives an old object a new name, and tells of the linker as a maker.
-	if started := w.started(); o.doubt == "" && o.id.born != 0 && o.id.born < started.UnixNano()-2*tickLength {
-		o.doubt = "it is older than the worker"
+	if started := w.started(); o.unproven == "" && o.id.born != 0 && o.id.born < started.UnixNano()-2*tickLength {
+		o.unproven = "it is older than the worker"
 	}
 	w.objects[o] = true
 	l.touch(o)
@@ -169,14 +169,14 @@ func (l *loop) own(o *object, w *worker) {
 
 // forget ends a round of events: who has no name now is gone.
 func (l *loop) forget() {
-	for _, o := range l.limbo {
+	for _, o := range l.nameless {
 		if l.objects[key{o.dir, o.name}] != o {
 			l.drop(o)
 		}
 	}
-	clear(l.limbo)
+	clear(l.nameless)
 	clear(l.fresh)
-	l.limbo, l.fresh = l.limbo[:0], l.fresh[:0]
+	l.nameless, l.fresh = l.nameless[:0], l.fresh[:0]
 }
 
 // drop takes the object out of mind.

@@ -40,7 +40,7 @@ type loop struct {
 	due      map[*object]time.Time // those of them to be tried again without an event
 	pendingV map[int]pendingSegment
 	fresh    []*object // made in this round of events
-	limbo    []*object // lost their name in this round
+	nameless []*object // lost their name in this round
 	dirty    map[*worker]bool
 	former   []*worker // known from an earlier run, not yet watched in this one
 	boot     string    // id of the boot
@@ -132,7 +132,7 @@ func (l *loop) run() {
 	defer close(l.f.done)
 	if l.f.cfg.StateFile != "" {
 		l.remember()
-		l.bury()
+		l.decideFormer()
 		l.publish()
 	}
 	defer l.save(time.Time{}, true)

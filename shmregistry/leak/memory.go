@@ -126,8 +126,8 @@ func (l *loop) recall(r record) *object {
 	return nil
 }
 
-// bury decides on what former workers left that are gone.
-func (l *loop) bury() (removed int) {
+// decideFormer decides on what former workers left that are gone.
+func (l *loop) decideFormer() (removed int) {
 	living := l.former[:0]
 	for _, w := range l.former {
 		if procfs.Alive(w.pid, w.start) {
@@ -145,8 +145,8 @@ func (l *loop) bury() (removed int) {
 	return removed
 }
 
-// rejoin gives a worker the objects that an earlier finder knew to be its own.
-func (l *loop) rejoin(w *worker) {
+// resume gives a worker the objects that an earlier finder knew to be its own.
+func (l *loop) resume(w *worker) {
 	living := l.former[:0]
 	for _, old := range l.former {
 		if old.pid != w.pid || old.start != w.start {
@@ -170,7 +170,7 @@ func (l *loop) save(now time.Time, force bool) {
 	l.saveAt = time.Time{}
 	m := memory{Version: memoryVersion, Boot: l.boot, Objects: []record{}}
 	for _, o := range l.byID {
-		if w := o.worker; w != nil && o.doubt == "" && o.id.born != 0 && w.start != 0 {
+		if w := o.worker; w != nil && o.unproven == "" && o.id.born != 0 && w.start != 0 {
 			m.Objects = append(m.Objects, record{w.pid, w.start, w.mode, o.name, o.id.dev, o.id.ino, o.id.born, o.maker, o.start})
 		}
 	}

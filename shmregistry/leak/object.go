@@ -17,17 +17,17 @@ type identity struct {
 
 // object is a file in one of the watched directories.
 type object struct {
-	id     identity
-	dir    *directory
-	name   string
-	maker  int     // pid; 0: nobody knows
-	group  int     // process group of the maker, 0 if it was gone
-	start  uint64  // when the maker started, clock ticks since boot; 0 if it was gone
-	seen   uint64  // when we learnt of it, ns of CLOCK_BOOTTIME
-	worker *worker // nil: not a worker's
-	doubt  string  // why it is not proven to be the worker's; empty: it is
-	tries  int     // how often the lease of a pending one was refused in a row
-	told   bool    // that it was kept
+	id       identity
+	dir      *directory
+	name     string
+	maker    int     // pid; 0: nobody knows
+	group    int     // process group of the maker, 0 if it was gone
+	start    uint64  // when the maker started, clock ticks since boot; 0 if it was gone
+	seen     uint64  // when we learnt of it, ns of CLOCK_BOOTTIME
+	worker   *worker // nil: not a worker's
+	unproven string  // why it is not proven to be the worker's; empty: it is
+	tries    int     // how often the lease of a pending one was refused in a row
+	told     bool    // that it was kept
 }
 
 var errNotRegular = errors.New("not a regular file")

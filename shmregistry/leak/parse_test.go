@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
 )
 
 func TestParseSystemV(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 // maxSearches of a new object: at once, and 2, 16 and 128 ms later.
 const maxSearches = 4
 
-// wonder looks who holds what was made in this round. inotify tells of a new
+// searchFresh looks who holds what was made in this round. inotify tells of a new
 // file before its maker has a descriptor of it, and nothing tells when it has
 // (fs/namei.c, lookup_open; the descriptor is installed when open returns).
 // Hence a few more looks.
-func (l *loop) wonder() {
+func (l *loop) searchFresh() {
 	if len(l.fresh) == 0 {
 		return
 	}
