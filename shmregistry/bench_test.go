@@ -9,8 +9,8 @@ import (
 	"understudy/shmregistry"
 )
 
-// BenchmarkPrepare is what the caller waits for: a segment made and removed again, without a name and with one, whose
-// memory is taken at once.
+// BenchmarkPrepare is what the caller waits for: a segment made and removed
+// again, without a name and with one, whose memory is taken at once.
 func BenchmarkPrepare(b *testing.B) {
 	for _, c := range []struct {
 		named bool

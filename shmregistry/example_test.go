@@ -7,7 +7,8 @@ import (
 	"understudy/shmregistry"
 )
 
-// A binding's worker dies: its scratch memory goes, its work waits for the next worker, and goes with the binding.
+// A binding's worker dies: its scratch memory goes, its work waits for the next
+// worker, and goes with the binding.
 func Example() {
 	dir, err := os.MkdirTemp("", "shmregistry-example-")
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// leave makes a named handover segment with contents, closes the registry, and returns its file.
+// leave makes a named handover segment with contents, closes the registry, and
+// returns its file.
 func leave(t *testing.T, p place) (file string) {
 	t.Helper()
 	r := p.open(t)

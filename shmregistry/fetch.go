@@ -11,11 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fetch gets the memfds that a worker was given by an earlier life of this supervisor. Nothing else keeps them: they
-// have no name. They are reached through the worker's descriptors, or, where it closed those and keeps the mapping,
-// through /proc/PID/map_files, which takes CAP_CHECKPOINT_RESTORE (proc_pid_map_files(5)). The caller has the lock.
+// fetch gets the memfds that a worker was given by an earlier life of this
+// supervisor. Nothing else keeps them: they have no name. They are reached
+// through the worker's descriptors, or, where it closed those and keeps the
+// mapping, through /proc/PID/map_files, which takes CAP_CHECKPOINT_RESTORE
+// (proc_pid_map_files(5)). The caller has the lock.
 //
-// entries is what the file says of this owner; a segment that it does not know tells enough about itself.
+// entries is what the file says of this owner; a segment that it does not know
+// tells enough about itself.
 func (r *Registry) fetch(o Owner, entries []Entry) {
 	known := map[seat]Entry{}
 	for _, e := range entries {
@@ -52,8 +55,10 @@ func (r *Registry) fetch(o Owner, entries []Entry) {
 	}
 }
 
-// fetchFromAnybody looks for memfds with other processes than the file knows of: it is written behind what happens, and
-// what it has not heard of yet a living worker may have. The caller has the lock, or nobody else has the registry.
+// fetchFromAnybody looks for memfds with other processes than the file knows
+// of: it is written behind what happens, and what it has not heard of yet a
+// living worker may have. The caller has the lock, or nobody else has the
+// registry.
 func (r *Registry) fetchFromAnybody(entries []Entry) {
 	pids, err := os.ReadDir("/proc")
 	if err != nil {
@@ -73,8 +78,8 @@ func (r *Registry) fetchFromAnybody(entries []Entry) {
 
 type memfdLink struct{ path, file string }
 
-// memfdLinks lists links under /proc/PID/dir that lead to memfds with a name of ours. They read
-// "/memfd:NAME (deleted)": memfd_create(2).
+// memfdLinks lists links under /proc/PID/dir that lead to memfds with a name of
+// ours. They read "/memfd:NAME (deleted)": memfd_create(2).
 func memfdLinks(pid int, dir string, i instance) (links []memfdLink) {
 	base := fmt.Sprintf("/proc/%d/%s", pid, dir)
 	d, err := os.Open(base)

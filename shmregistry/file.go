@@ -22,7 +22,8 @@ const (
 )
 
 var (
-	// ErrVersion says that the file was written by a later version of this program, which must not be undone.
+	// ErrVersion says that the file was written by a later version of this
+	// program, which must not be undone.
 	ErrVersion = errors.New("written by a newer version")
 	// ErrDamaged says that the file does not hold what a registry writes.
 	ErrDamaged = errors.New("damaged")
@@ -35,8 +36,9 @@ type contents struct {
 	Segments []Entry `json:"segments"`
 }
 
-// ReadFile reads a registry's file, whether or not a supervisor runs. It fails with [ErrVersion], with [ErrDamaged], or
-// with the cause why the file cannot be read.
+// ReadFile reads a registry's file, whether or not a supervisor runs. It fails
+// with [ErrVersion], with [ErrDamaged], or with the cause why the file cannot
+// be read.
 func ReadFile(path string) ([]Entry, error) {
 	_, entries, err := readFile(path)
 	sortEntries(entries)
@@ -84,8 +86,8 @@ func writeFile(dir string, i instance, entries []Entry) error {
 	return replaceFile(filepath.Join(dir, FileName), append(b, '\n'))
 }
 
-// readInstance reads the identity; a missing file is no error, and neither is a damaged one: both mean that it is not
-// known from here.
+// readInstance reads the identity; a missing file is no error, and neither is a
+// damaged one: both mean that it is not known from here.
 func readInstance(dir string) (instance, bool) {
 	b, err := os.ReadFile(filepath.Join(dir, instanceFile))
 	if err != nil || len(b) == 0 {
@@ -102,12 +104,14 @@ func writeInstance(dir string, i instance) error {
 	return replaceFile(filepath.Join(dir, instanceFile), []byte(i.String()+"\n"))
 }
 
-// replaceFile puts data in the place of a file. Only the holder of the lock writes.
+// replaceFile puts data in the place of a file. Only the holder of the lock
+// writes.
 func replaceFile(path string, data []byte) error { return atomicfile.Replace(path, data, labels) }
 
 var labels = atomicfile.Labels{Write: fault.SegmentsWrite, Sync: fault.SegmentsSync, Rename: fault.SegmentsRename, DirSync: fault.SegmentsDirSync}
 
-// keepAside moves a damaged file out of the way, to be looked at, and returns its new name.
+// keepAside moves a damaged file out of the way, to be looked at, and returns
+// its new name.
 func keepAside(path, stamp string) (string, error) {
 	for n := 0; ; n++ {
 		aside := path + ".bad-" + stamp

@@ -15,11 +15,13 @@ import (
 	"understudy/shmregistry"
 )
 
-// A test of a full or read-only file system runs again in a mount namespace of its own, with small file systems that
-// nobody else sees: this variable is then their place.
+// A test of a full or read-only file system runs again in a mount namespace of
+// its own, with small file systems that nobody else sees: this variable is then
+// their place.
 const mountsVariable = "SHMREGISTRY_TEST_MOUNTS"
 
-// intoOwnMounts makes the small file systems, where this process was started for that.
+// intoOwnMounts makes the small file systems, where this process was started
+// for that.
 func intoOwnMounts() error {
 	base := os.Getenv(mountsVariable)
 	if base == "" {
@@ -36,8 +38,9 @@ func intoOwnMounts() error {
 	return nil
 }
 
-// inOwnMounts runs the calling test again with small file systems: 256 KiB for state, 1 MiB for segments. It returns
-// false where it did so, and the caller is done; in the second run it returns the place.
+// inOwnMounts runs the calling test again with small file systems: 256 KiB for
+// state, 1 MiB for segments. It returns false where it did so, and the caller
+// is done; in the second run it returns the place.
 func inOwnMounts(t *testing.T) (place, bool) {
 	t.Helper()
 	if base := os.Getenv(mountsVariable); base != "" {
@@ -67,7 +70,8 @@ func inOwnMounts(t *testing.T) (place, bool) {
 	return place{}, false
 }
 
-// fill leaves no room in the file system at dir, until the returned function is called.
+// fill leaves no room in the file system at dir, until the returned function is
+// called.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "filler")
@@ -123,7 +127,8 @@ func TestAStateDirectoryThatCannotBeWritten(t *testing.T) {
 		return
 	}
 	r := p.open(t)
-	// A file open for writing keeps a file system from becoming read-only, so another is put over it.
+	// A file open for writing keeps a file system from becoming read-only, so
+	// another is put over it.
 	cover := func() { require.NoError(t, unix.Mount("tmpfs", p.state, "tmpfs", unix.MS_RDONLY, "mode=0700")) }
 	uncover := func() { require.NoError(t, unix.Unmount(p.state, 0)) }
 	cover()

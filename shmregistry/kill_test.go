@@ -22,8 +22,9 @@ import (
 
 var kills = flag.Int("kills", 40, "how many registries the kill test kills")
 
-// churner opens a registry and has segments made, handed over and removed without end, until it is killed. The names
-// of its bindings are short and long, so the file's size changes.
+// churner opens a registry and has segments made, handed over and removed
+// without end, until it is killed. The names of its bindings are short and
+// long, so the file's size changes.
 func churner() {
 	r, err := shmregistry.Open(shmregistry.Config{StateDir: os.Getenv("STATE"), ShmDir: os.Getenv("SHM")})
 	if err != nil {
@@ -52,8 +53,9 @@ func churner() {
 	}
 }
 
-// TestNoKillTearsTheFile kills one registry after the other at some instant of its work. The file is whole each time,
-// and the next registry knows of every name that is there, and of none that is not.
+// TestNoKillTearsTheFile kills one registry after the other at some instant of
+// its work. The file is whole each time, and the next registry knows of every
+// name that is there, and of none that is not.
 func TestNoKillTearsTheFile(t *testing.T) {
 	p := newPlace(t)
 	file := filepath.Join(p.state, shmregistry.FileName)
@@ -119,7 +121,8 @@ func TestNoKillTearsTheFile(t *testing.T) {
 		*kills, time.Since(begin).Round(time.Millisecond), strconv.Itoa(entries), strays)
 }
 
-// TestAKillBetweenMakingAndRegistering is the worst instant: the segment is there, the file has not heard of it.
+// TestAKillBetweenMakingAndRegistering is the worst instant: the segment is
+// there, the file has not heard of it.
 func TestAKillBetweenMakingAndRegistering(t *testing.T) {
 	p := newPlace(t)
 	file := leave(t, p)

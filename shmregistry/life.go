@@ -23,12 +23,15 @@ type Prepared struct {
 	FD   int    // the registry's: open until Died or Remove takes the segment away
 }
 
-// Prepare returns, in the order of specs, what the worker of that epoch gets: the binding's handover segments, which
-// the first call makes, and unlink segments made for this epoch alone. Saying it again returns the same.
+// Prepare returns, in the order of specs, what the worker of that epoch gets:
+// the binding's handover segments, which the first call makes, and unlink
+// segments made for this epoch alone. Saying it again returns the same.
 //
-// It writes nothing to disk and may be called where nobody must wait: a memfd takes some 10 µs at any size. But the
-// memory of a named segment is taken at once, 0.1 ms and more for each MiB of a new one. It fails with [ErrSpec], with [ErrLimit], or with the kernel's error, always
-// naming the segment, and leaves nothing behind then.
+// It writes nothing to disk and may be called where nobody must wait: a memfd
+// takes some 10 µs at any size. But the memory of a named segment is taken at
+// once, 0.1 ms and more for each MiB of a new one. It fails with [ErrSpec],
+// with [ErrLimit], or with the kernel's error, always naming the segment, and
+// leaves nothing behind then.
 func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared, error) {
 	if err := check(name, specs); err != nil {
 		return nil, err
@@ -73,8 +76,9 @@ func (r *Registry) Prepare(name string, epoch uint64, specs []Spec) ([]Prepared,
 	return prepared, nil
 }
 
-// LastEpoch is the highest epoch that a binding's segments know of, 0 without any. After a restart a worker of the
-// life before may still write at it: the next one must be above, or it would not be told apart.
+// LastEpoch is the highest epoch that a binding's segments know of, 0 without
+// any. After a restart a worker of the life before may still write at it: the
+// next one must be above, or it would not be told apart.
 func (r *Registry) LastEpoch(name string) (epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +95,8 @@ func (r *Registry) LastEpoch(name string) (epoch uint64) {
 	return epoch
 }
 
-// farAhead is more epochs than a worker can be ahead of the books: a header that says so was scribbled over.
+// farAhead is more epochs than a worker can be ahead of the books: a header
+// that says so was scribbled over.
 const farAhead = 1 << 20
 
 // epochOf is the epoch of a segment by the books and by its header. An unlink
@@ -130,8 +135,9 @@ func check(name string, specs []Spec) error {
 	return nil
 }
 
-// fits says whether the segment that is there is what is asked for. A handover segment holds somebody's work: one of
-// another size or kind is not replaced behind its owner's back.
+// fits says whether the segment that is there is what is asked for. A handover
+// segment holds somebody's work: one of another size or kind is not replaced
+// behind its owner's back.
 func (b *binding) fits(rec *record, spec Spec) error {
 	if rec != nil && rec.Size != spec.Size {
 		return fmt.Errorf("%w %q: %d bytes asked for, but it has %d; it is kept until its binding ends",
@@ -146,7 +152,8 @@ func (b *binding) fits(rec *record, spec Spec) error {
 	return nil
 }
 
-// makeSegment makes one that is not there, within the limits. The caller has the lock.
+// makeSegment makes one that is not there, within the limits. The caller has
+// the lock.
 func (r *Registry) makeSegment(b *binding, epoch uint64, spec Spec) (*record, error) {
 	l := r.cfg.Limits
 	switch {
@@ -199,8 +206,9 @@ func (r *Registry) clearName(file string) bool {
 	return true
 }
 
-// Activated says that the worker of that epoch has become active and has its segments. After a restart it fetches
-// the memfds that only this worker still has.
+// Activated says that the worker of that epoch has become active and has its
+// segments. After a restart it fetches the memfds that only this worker still
+// has.
 func (r *Registry) Activated(name string, epoch uint64, o Owner) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -219,8 +227,8 @@ func (r *Registry) Activated(name string, epoch uint64, o Owner) {
 	}
 }
 
-// Died says that the worker of that epoch, and with it all earlier ones, is fenced: their unlink segments go, their
-// handover segments wait for the next.
+// Died says that the worker of that epoch, and with it all earlier ones, is
+// fenced: their unlink segments go, their handover segments wait for the next.
 func (r *Registry) Died(name string, epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -255,8 +263,9 @@ func (r *Registry) Remove(name string) {
 	delete(r.bindings, name)
 }
 
-// remove takes a segment out of the books and out of the shared-memory directory. A name that cannot be removed is
-// found again by the next pass, since the file stays provably ours. The caller has the lock.
+// remove takes a segment out of the books and out of the shared-memory
+// directory. A name that cannot be removed is found again by the next pass,
+// since the file stays provably ours. The caller has the lock.
 func (r *Registry) remove(b *binding, rec *record) {
 	if rec.named {
 		r.unwatchNames(rec)
@@ -283,7 +292,8 @@ func (r *Registry) remove(b *binding, rec *record) {
 	r.changed()
 }
 
-// forgetEmpty drops a binding that has nothing and that nobody asked for. The caller has the lock.
+// forgetEmpty drops a binding that has nothing and that nobody asked for. The
+// caller has the lock.
 func (r *Registry) forgetEmpty(b *binding) {
 	if len(b.records) == 0 && !b.claimed {
 		delete(r.bindings, b.name)

@@ -15,7 +15,8 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// The test binary is also the processes that the tests need: a name in this variable says which.
+// The test binary is also the processes that the tests need: a name in this
+// variable says which.
 const roleVariable = "SHMREGISTRY_TEST_ROLE"
 
 // roles stand beside the tests that need them.
@@ -46,7 +47,8 @@ func sleeper() {
 	_, _ = os.Stdin.Read(make([]byte, 1))
 }
 
-// mapper is a sleeper that keeps its first segment mapped, and no descriptor of it.
+// mapper is a sleeper that keeps its first segment mapped, and no descriptor of
+// it.
 func mapper() {
 	s, err := segment.Map(3)
 	if err != nil {
@@ -96,7 +98,8 @@ func (w *worker) kill() {
 	_ = w.cmd.Wait()
 }
 
-// place is a state directory and a directory for named segments, both the test's own.
+// place is a state directory and a directory for named segments, both the
+// test's own.
 type place struct{ state, shm string }
 
 // newPlace makes one; the named segments lie on a tmpfs, as they do in earnest.

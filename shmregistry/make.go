@@ -11,7 +11,8 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// creator is what the registry writes into a header to know its own again: its identity and the policy.
+// creator is what the registry writes into a header to know its own again: its
+// identity and the policy.
 func creator(i instance, p Policy) (c [segment.CreatorSize]byte) {
 	copy(c[:], i[:])
 	c[len(i)] = policyByte(p)
@@ -40,7 +41,8 @@ func ours(i instance, info segment.Info) (Policy, bool) {
 // when they are written to.
 func makeMemfd(i instance, l label, spec Spec) (int, error) {
 	file := l.fileName(i)
-	// The first flag exists from Linux 6.3 on (memfd_create(2)); a system may insist on it (sysctl vm.memfd_noexec).
+	// The first flag exists from Linux 6.3 on (memfd_create(2)); a system may
+	// insist on it (sysctl vm.memfd_noexec).
 	if err := fault.Error(fault.SegmentsMemfd); err != nil {
 		return -1, fmt.Errorf("making a memfd: %w", err)
 	}
@@ -101,8 +103,8 @@ func format(fd int, i instance, l label, spec Spec) error {
 	return segment.WriteLabel(fd, l.String())
 }
 
-// reserve takes the file's pages. It goes step by step, because fallocate(2) undoes all it did when a signal
-// interrupts it.
+// reserve takes the file's pages. It goes step by step, because fallocate(2)
+// undoes all it did when a signal interrupts it.
 func reserve(fd int, size int64) error {
 	const step = 64 << 20
 	for at := int64(0); at < size; {
@@ -154,9 +156,11 @@ func changeTime(fd int) time.Time {
 	return time.Unix(st.Mtim.Unix()).UTC()
 }
 
-// heldByNobody says whether fd is the only descriptor of the file, in any process, and the file is mapped nowhere. A
-// write lease is granted only then (fcntl(2), "Leases"; check_conflicting_open in fs/locks.c). It must be asked of a
-// descriptor that was opened here and passed to nobody. Where leases do not work the answer is no.
+// heldByNobody says whether fd is the only descriptor of the file, in any
+// process, and the file is mapped nowhere. A write lease is granted only then
+// (fcntl(2), "Leases"; check_conflicting_open in fs/locks.c). It must be asked
+// of a descriptor that was opened here and passed to nobody. Where leases do
+// not work the answer is no.
 func heldByNobody(fd int) bool {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		return false

@@ -12,8 +12,9 @@ import (
 	"understudy/shmregistry"
 )
 
-// TestTheBooksAgreeWithReality has bindings live and end in any order, with restarts of the registry between, and
-// holds what it says against a model, against the directory, and against its own file.
+// TestTheBooksAgreeWithReality has bindings live and end in any order, with
+// restarts of the registry between, and holds what it says against a model,
+// against the directory, and against its own file.
 func TestTheBooksAgreeWithReality(t *testing.T) {
 	me := startWorker(t).owner
 	specs := []shmregistry.Spec{shared, window}

@@ -6,14 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reconcile makes registry and reality agree, and returns how many differences it repaired; in a healthy run none. It
-// is for a timer: it looks at each segment's name and owner.
+// Reconcile makes registry and reality agree, and returns how many differences
+// it repaired; in a healthy run none. It is for a timer: it looks at each
+// segment's name and owner.
 //
 //   - A name that somebody removed: made again, where that was not noticed yet.
 //   - A header that somebody overwrote: written again.
 //   - An owner that has been dead since the last pass: as [Registry.Died].
-//   - A named segment of ours without a record: taken in; removed by a later pass where nobody asked for it and
-//     nobody has it open.
+//   - A named segment of ours without a record: taken in; removed by a later
+//     pass where nobody asked for it and nobody has it open.
 func (r *Registry) Reconcile() (repaired int) { return r.reconcile(true) }
 
 // reconcile leaves the removal of strays to whoever asked, or does it.
@@ -88,7 +89,8 @@ func (r *Registry) looks() (looks []look) {
 
 func (l *look) look() { l.ownless = l.entry.State == Active && !l.entry.Owner.Alive() }
 
-// repair acts on what was found. The caller has the lock, and has seen that the entry is as it was.
+// repair acts on what was found. The caller has the lock, and has seen that the
+// entry is as it was.
 func (r *Registry) repair(l look, removing bool) {
 	rec := l.rec
 	if rec.named {
@@ -123,8 +125,9 @@ func (b *binding) hasFile(file string) bool {
 	return false
 }
 
-// Sweep removes what no living worker and no binding needs, and returns it: segments that nobody has asked for since
-// the registry was opened, whose owner is dead, and which nobody has open. With dryRun it only tells.
+// Sweep removes what no living worker and no binding needs, and returns it:
+// segments that nobody has asked for since the registry was opened, whose owner
+// is dead, and which nobody has open. With dryRun it only tells.
 func (r *Registry) Sweep(dryRun bool) ([]Entry, error) {
 	r.reconcile(false) // to see what is there now
 	r.mu.Lock()

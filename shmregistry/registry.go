@@ -62,7 +62,8 @@ type Config struct {
 	OnRepair func(Repair)
 }
 
-// Registry is described in the package comment. Its methods may be called from any goroutine.
+// Registry is described in the package comment. Its methods may be called from
+// any goroutine.
 type Registry struct {
 	cfg      Config
 	log      *slog.Logger
@@ -89,13 +90,15 @@ type Registry struct {
 	done chan struct{}
 }
 
-// Open takes the state directory, reads the registry's file, and makes registry and reality agree: segments whose
-// names are gone are forgotten, those of dead workers removed or kept for the next one, memfds fetched from the living
+// Open takes the state directory, reads the registry's file, and makes registry
+// and reality agree: segments whose names are gone are forgotten, those of dead
+// workers removed or kept for the next one, memfds fetched from the living
 // workers that have them, and named ones that the file does not know taken in.
 //
-// It fails with [dirlock.ErrLocked] where another supervisor has the directory, and with [ErrVersion] where a newer one wrote
-// the file. A damaged file is kept aside as segments.json.bad-TIME, and counted. A file that cannot be written now is
-// counted and written later.
+// It fails with [dirlock.ErrLocked] where another supervisor has the directory,
+// and with [ErrVersion] where a newer one wrote the file. A damaged file is
+// kept aside as segments.json.bad-TIME, and counted. A file that cannot be
+// written now is counted and written later.
 func Open(cfg Config) (*Registry, error) {
 	if cfg.StateDir == "" {
 		return nil, errors.New("segment registry without a state directory")
@@ -138,11 +141,12 @@ func newInstance() (i instance) {
 	return i
 }
 
-// Sync returns once the file says what the registry knows now, or cannot be made to.
+// Sync returns once the file says what the registry knows now, or cannot be
+// made to.
 func (r *Registry) Sync() error { return r.save() }
 
-// Close writes the file, closes the registry's descriptors, and gives the directory back. Segments stay: workers
-// outlive their supervisor.
+// Close writes the file, closes the registry's descriptors, and gives the
+// directory back. Segments stay: workers outlive their supervisor.
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	if r.closed {

@@ -39,9 +39,9 @@ func (r *Registry) tell(rec *record, told Repair) {
 	}
 }
 
-// mendHeader compares a segment's header with what the registry knows of it, and
-// writes what somebody overwrote: it would make every next worker fail. The caller
-// has the lock.
+// mendHeader compares a segment's header with what the registry knows of it,
+// and writes what somebody overwrote: it would make every next worker fail. The
+// caller has the lock.
 func (r *Registry) mendHeader(b *binding, rec *record) {
 	k := &rec.known
 	k.Size, k.Creator, k.Label = rec.Size, creator(r.instance, rec.Policy), rec.label.String()

@@ -97,7 +97,8 @@ func (r *Registry) scan(skip func(file string) bool) (all []found, foreign int64
 	return all, foreign, nil
 }
 
-// restore makes the books from what the file says and from what is there. Nobody else has the registry yet.
+// restore makes the books from what the file says and from what is there.
+// Nobody else has the registry yet.
 func (r *Registry) restore(entries []Entry) {
 	r.mu.Lock() // a name may go meanwhile
 	defer r.mu.Unlock()
@@ -160,8 +161,9 @@ func (r *Registry) restore(entries []Entry) {
 	r.repairs = nil // an earlier life's; they are logged and counted
 }
 
-// miss counts a segment of the file that is not there any more. That an unlink segment went with its worker, or a
-// memfd with the supervisor that made it ahead, is as it should be.
+// miss counts a segment of the file that is not there any more. That an unlink
+// segment went with its worker, or a memfd with the supervisor that made it
+// ahead, is as it should be.
 func (r *Registry) miss(e Entry, why string) {
 	if e.Path == "" && (e.Policy == Unlink || e.State == Waiting) {
 		return
@@ -188,7 +190,8 @@ func (r *Registry) ownerless(b *binding, rec *record) bool {
 	return true
 }
 
-// unowned is the state of a named segment that no worker has: with work in it, it waits for one.
+// unowned is the state of a named segment that no worker has: with work in it,
+// it waits for one.
 func unowned(f found) State {
 	if f.policy == Handover && f.info.Epoch > 0 {
 		return Orphaned
@@ -196,7 +199,8 @@ func unowned(f found) State {
 	return Stray
 }
 
-// takeStray takes in a named segment that no record knows. The caller has the lock.
+// takeStray takes in a named segment that no record knows. The caller has the
+// lock.
 func (r *Registry) takeStray(f found) {
 	b := r.bindingFor(f.Binding)
 	e := Entry{Segment: f.Segment, Binding: b.name, Epoch: f.Epoch, Size: f.info.Size, Policy: f.policy,

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// retryAfter is how long a failed write of the file waits for the next attempt, where nothing changes before.
+// retryAfter is how long a failed write of the file waits for the next attempt,
+// where nothing changes before.
 const retryAfter = time.Second
 
-// keepSaved writes the file whenever it is behind, beside the callers; changes that come while it writes are written
-// together. It also tells of repairs, and closes what was removed: the last descriptor of a segment frees its memory.
+// keepSaved writes the file whenever it is behind, beside the callers; changes
+// that come while it writes are written together. It also tells of repairs, and
+// closes what was removed: the last descriptor of a segment frees its memory.
 func (r *Registry) keepSaved() {
 	defer close(r.done)
 	retry := time.NewTimer(0)

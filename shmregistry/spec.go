@@ -16,11 +16,13 @@ const (
 const (
 	// MaxName is the longest name of a segment, in bytes.
 	MaxName = 64
-	// MaxSize is more data than any segment may have, in bytes, whatever the [Limits] say: the address space of a
-	// process ends at 128 TiB on amd64 (Documentation/arch/x86/x86_64/mm.rst).
+	// MaxSize is more data than any segment may have, in bytes, whatever the
+	// [Limits] say: the address space of a process ends at 128 TiB on amd64
+	// (Documentation/arch/x86/x86_64/mm.rst).
 	MaxSize = 1 << 46
-	// MaxSpecs is the number of segments that one binding may declare. A message of the worker protocol carries at most
-	// 64 descriptors, and the listeners are among them.
+	// MaxSpecs is the number of segments that one binding may declare. A message
+	// of the worker protocol carries at most 64 descriptors, and the listeners are
+	// among them.
 	MaxSpecs = 32
 )
 

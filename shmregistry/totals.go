@@ -1,7 +1,7 @@
 package shmregistry
 
-// Totals is what there is, and what was counted since the registry was opened. In a healthy run the counters after
-// Reclaimed stay 0.
+// Totals is what there is, and what was counted since the registry was opened.
+// In a healthy run the counters after Reclaimed stay 0.
 type Totals struct {
 	Bindings int
 	Segments int
@@ -59,7 +59,8 @@ func (r *Registry) entries() []Entry {
 	return entries
 }
 
-// Usage returns how many segments a binding has, and how many bytes of data are in them.
+// Usage returns how many segments a binding has, and how many bytes of data are
+// in them.
 func (r *Registry) Usage(name string) (segments int, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

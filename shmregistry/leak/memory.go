@@ -15,9 +15,9 @@ import (
 // What is known of makers must outlive this process, or a worker that is
 // adopted after a restart could never be tidied up after. The file is only
 // believed within one boot, for a worker of the same start time, and for an
-// object of the same device, inode and birth time. So it needs no fsync: after a
-// power loss the boot is another one. A file that cannot be read is only a loss of
-// knowledge: it is counted, and written anew.
+// object of the same device, inode and birth time. So it needs no fsync: after
+// a power loss the boot is another one. A file that cannot be read is only a
+// loss of knowledge: it is counted, and written anew.
 
 const (
 	memoryVersion = 1

@@ -8,7 +8,8 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// BenchmarkCommit is one commit with nobody waiting: a compare-and-swap and a futex call.
+// BenchmarkCommit is one commit with nobody waiting: a compare-and-swap and a
+// futex call.
 func BenchmarkCommit(b *testing.B) {
 	s := mustMap(b, newFD(b, 3*4096))
 	c, err := s.Cell(1, 4096)
@@ -20,7 +21,8 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkMap is what a worker pays for a segment at activation: map it, raise its epoch, take its cell.
+// BenchmarkMap is what a worker pays for a segment at activation: map it, raise
+// its epoch, take its cell.
 func BenchmarkMap(b *testing.B) {
 	fd := newFD(b, 3*4096)
 	for b.Loop() {

@@ -7,13 +7,15 @@ import (
 	"unsafe"
 )
 
-// word is the cell's word: mark (32 high bits), generation (28), avoid (2), slot (2).
+// word is the cell's word: mark (32 high bits), generation (28), avoid (2),
+// slot (2).
 //
 // The mark is the low half of the owner's epoch. It tells owners apart, and not
 // which is newer: that the header's epoch does, which is whole.
 //
-// slot is the one committed last, avoid the one in which a predecessor may still be writing, and the third is where
-// the owner builds the next state. The generation counts commits; 0 says that there was none.
+// slot is the one committed last, avoid the one in which a predecessor may
+// still be writing, and the third is where the owner builds the next state. The
+// generation counts commits; 0 says that there was none.
 type word uint64
 
 // firstWord is the word of a new segment: no epoch, nothing committed.
@@ -34,14 +36,15 @@ func makeWord(mark, generation uint32, avoid, slot int) word {
 	return word(mark)<<32 | word(generation)<<4 | word(avoid)<<2 | word(slot)
 }
 
-// taken is the word after another epoch took the cell: what is committed stays, and the slot that the predecessor
-// builds in is left to it.
+// taken is the word after another epoch took the cell: what is committed stays,
+// and the slot that the predecessor builds in is left to it.
 func (w word) taken(mark uint32) word {
 	return makeWord(mark, w.generation(), w.target(), w.slot())
 }
 
-// committed is the word after its owner published what it built. The generation goes from its highest value back to
-// 1, because 0 says that nothing was committed.
+// committed is the word after its owner published what it built. The generation
+// goes from its highest value back to 1, because 0 says that nothing was
+// committed.
 func (w word) committed() word {
 	g := w.generation() + 1
 	if g > lastGeneration {
@@ -50,8 +53,9 @@ func (w word) committed() word {
 	return makeWord(w.mark(), g, w.avoid(), w.target())
 }
 
-// Cell is a state that is replaced as a whole: built in one place, published by one compare-and-swap. It lies in the
-// first three slots of the segment's data. One goroutine uses it.
+// Cell is a state that is replaced as a whole: built in one place, published by
+// one compare-and-swap. It lies in the first three slots of the segment's data.
+// One goroutine uses it.
 type Cell struct {
 	s     *Segment
 	size  int
@@ -59,12 +63,15 @@ type Cell struct {
 	word  word // as this owner left it; the segment's differs once another epoch has taken the cell
 }
 
-// Cell takes the cell at the caller's epoch; from then on no earlier epoch can commit. slotSize is the size of the
-// state in bytes, three of which must fit the data. It must be what it was when the cell was first taken, or the call
-// fails with [ErrLayout]. It fails with [ErrStale] where a higher epoch has the segment or the cell.
+// Cell takes the cell at the caller's epoch; from then on no earlier epoch can
+// commit. slotSize is the size of the state in bytes, three of which must fit
+// the data. It must be what it was when the cell was first taken, or the call
+// fails with [ErrLayout]. It fails with [ErrStale] where a higher epoch has the
+// segment or the cell.
 //
-// One predecessor that still runs is kept apart from us. Two at once are not: whoever takes a cell twice in a row must
-// know that the first of the two owners before it is fenced.
+// One predecessor that still runs is kept apart from us. Two at once are not:
+// whoever takes a cell twice in a row must know that the first of the two
+// owners before it is fenced.
 func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
 	if epoch == 0 {
 		return nil, fmt.Errorf("cell at epoch 0, expected 1 or more: %w", ErrLayout)
@@ -96,24 +103,28 @@ func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
 			return &Cell{s: s, size: slotSize, epoch: epoch, word: w}, nil
 		}
 		if next := w.taken(uint32(epoch)); atomic.CompareAndSwapUint64(p, uint64(w), uint64(next)) {
-			// The owner before us may have been killed between its last commit and the wake-up that follows it.
+			// The owner before us may have been killed between its last commit and the
+			// wake-up that follows it.
 			Wake(s.CellWord(), math.MaxInt32)
 			return &Cell{s: s, size: slotSize, epoch: epoch, word: next}, nil
 		}
 	}
 }
 
-// Current is the state committed last and its generation; generation 0 says that there is none yet. It is to be read
-// only: the slot is written again after the next commit.
+// Current is the state committed last and its generation; generation 0 says
+// that there is none yet. It is to be read only: the slot is written again
+// after the next commit.
 func (c *Cell) Current() (slot []byte, generation uint32) {
 	return c.s.slot(c.word.slot(), c.size), c.word.generation()
 }
 
-// Next is where to build the next state. It holds what some earlier state left there, so all of it must be written.
+// Next is where to build the next state. It holds what some earlier state left
+// there, so all of it must be written.
 func (c *Cell) Next() []byte { return c.s.slot(c.word.target(), c.size) }
 
-// Commit publishes what was built in [Cell.Next] and wakes those who wait for it. It fails with [ErrStale] where
-// another epoch has the segment or took the cell; nothing is published then, and never will be by this owner.
+// Commit publishes what was built in [Cell.Next] and wakes those who wait for
+// it. It fails with [ErrStale] where another epoch has the segment or took the
+// cell; nothing is published then, and never will be by this owner.
 func (c *Cell) Commit() error {
 	if err := c.s.current(c.epoch); err != nil {
 		return err
@@ -128,9 +139,10 @@ func (c *Cell) Commit() error {
 	return nil
 }
 
-// ReadCell copies the state committed last into dst, which must have room for slotSize bytes, and returns its
-// generation, 0 where nothing was committed yet; dst is left alone then. It may be called by any program at any time,
-// and repeats itself while commits overtake it.
+// ReadCell copies the state committed last into dst, which must have room for
+// slotSize bytes, and returns its generation, 0 where nothing was committed
+// yet; dst is left alone then. It may be called by any program at any time, and
+// repeats itself while commits overtake it.
 func (s *Segment) ReadCell(slotSize int, dst []byte) (generation uint32, err error) {
 	if err := s.checkSlots(slotSize); err != nil {
 		return 0, err
@@ -152,8 +164,9 @@ func (s *Segment) ReadCell(slotSize int, dst []byte) (generation uint32, err err
 			return 0, nil
 		}
 		copy(dst[:slotSize], s.slot(w.slot(), slotSize))
-		// An atomic load keeps what follows it from moving up, not what precedes it from moving down; an atomic exchange
-		// does both. On amd64 it is not needed, on arm64 it is.
+		// An atomic load keeps what follows it from moving up, not what precedes it
+		// from moving down; an atomic exchange does both. On amd64 it is not needed,
+		// on arm64 it is.
 		atomic.SwapUint32(&fence, 1)
 		if word(atomic.LoadUint64(p)) == w {
 			return w.generation(), nil
@@ -161,8 +174,8 @@ func (s *Segment) ReadCell(slotSize int, dst []byte) (generation uint32, err err
 	}
 }
 
-// CellWord is the low half of the cell's word, to wait for commits with [Wait]: it differs after every commit and
-// after every change of the owner.
+// CellWord is the low half of the cell's word, to wait for commits with [Wait]:
+// it differs after every commit and after every change of the owner.
 func (s *Segment) CellWord() *uint32 {
 	// The layout is little-endian, and so is every machine this is built for.
 	return (*uint32)(unsafe.Pointer(&s.mapped[atCell]))

@@ -10,8 +10,9 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// TestTheCellKeepsItsWord has owners follow each other at rising epochs, the one before still writing and committing
-// whenever it likes, and holds the cell against a model that is one value.
+// TestTheCellKeepsItsWord has owners follow each other at rising epochs, the
+// one before still writing and committing whenever it likes, and holds the cell
+// against a model that is one value.
 func TestTheCellKeepsItsWord(t *testing.T) {
 	const size = 16
 	rapid.Check(t, func(rt *rapid.T) {
@@ -98,7 +99,8 @@ func TestTheGenerationSkipsZero(t *testing.T) {
 	c, err := s.Cell(1, 16)
 	require.NoError(t, err)
 	require.NoError(t, c.Commit())
-	// The word with the highest generation, as a writer of years would leave it: slot 1, avoid 2, epoch 1.
+	// The word with the highest generation, as a writer of years would leave it:
+	// slot 1, avoid 2, epoch 1.
 	poke(64, "\xf9\xff\xff\xff\x01\x00\x00\x00")(t, fd)
 	c, err = s.Cell(1, 16)
 	require.NoError(t, err)

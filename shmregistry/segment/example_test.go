@@ -8,7 +8,8 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// A worker counts in a segment, dies in the middle of its work, and the next one goes on from its last commit.
+// A worker counts in a segment, dies in the middle of its work, and the next
+// one goes on from its last commit.
 func Example() {
 	fd, err := unix.MemfdCreate("example", unix.MFD_CLOEXEC) // a worker is given a descriptor instead
 	if err != nil {

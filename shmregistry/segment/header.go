@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HeaderSize is the size of the header in bytes; the data begin there, on a page of their own.
+// HeaderSize is the size of the header in bytes; the data begin there, on a
+// page of their own.
 const HeaderSize = 4096
 
 // Version is the version of the layout that this package writes and reads.
@@ -18,7 +19,8 @@ const Version = 1
 // magic is the first eight bytes of a segment.
 const magic = "UNDRSTDY"
 
-// Where the fields of the header are, in bytes from the segment's start. All are little-endian.
+// Where the fields of the header are, in bytes from the segment's start. All
+// are little-endian.
 const (
 	atMagic      = 0  // 8 bytes
 	atVersion    = 8  // u32
@@ -34,12 +36,15 @@ const (
 // CreatorSize is the size in bytes of what the creator may put into the header.
 const CreatorSize = 32
 
-// ErrLayout says that a file is no segment, or not one of a version, size or slot size that can be used.
+// ErrLayout says that a file is no segment, or not one of a version, size or
+// slot size that can be used.
 var ErrLayout = errors.New("not a usable segment")
 
-// Format makes a segment with size bytes of data out of the empty file behind fd. It fails with [ErrLayout] where the
-// file is not empty, so nothing that exists is overwritten, and with the kernel's error otherwise; the file is then
-// to be thrown away. The data are zero. They take no memory until written to.
+// Format makes a segment with size bytes of data out of the empty file behind
+// fd. It fails with [ErrLayout] where the file is not empty, so nothing that
+// exists is overwritten, and with the kernel's error otherwise; the file is
+// then to be thrown away. The data are zero. They take no memory until written
+// to.
 func Format(fd int, size int64) error {
 	return FormatFor(fd, size, [CreatorSize]byte{})
 }
@@ -83,8 +88,9 @@ type Info struct {
 	Creator [CreatorSize]byte
 }
 
-// Read reads and checks the header behind fd without mapping it, and compares it with the file's size. What is no
-// segment of this version and size fails with [ErrLayout].
+// Read reads and checks the header behind fd without mapping it, and compares
+// it with the file's size. What is no segment of this version and size fails
+// with [ErrLayout].
 func Read(fd int) (Info, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

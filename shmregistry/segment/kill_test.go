@@ -25,12 +25,13 @@ import (
 
 var kills = flag.Int("kills", 200, "how many writers the kill tests kill")
 
-// The test binary is also the writer that the tests kill: its epoch in this variable says so. Descriptor 3 is the
-// segment.
+// The test binary is also the writer that the tests kill: its epoch in this
+// variable says so. Descriptor 3 is the segment.
 const epochVariable = "SEGMENT_TEST_WRITER_EPOCH"
 
-// The state that writers hand on: a count, then a pattern that follows from it, then a checksum of both. It is long
-// enough that most kills strike while it is built.
+// The state that writers hand on: a count, then a pattern that follows from it,
+// then a checksum of both. It is long enough that most kills strike while it is
+// built.
 const stateSize = 32 << 10
 
 func build(state []byte, count uint64) {
@@ -48,7 +49,8 @@ func check(state []byte) (count uint64, whole bool) {
 	return binary.LittleEndian.Uint64(body), crc32.ChecksumIEEE(body) == binary.LittleEndian.Uint32(state[stateSize-8:])
 }
 
-// beWriter takes the segment when told to, and counts on from what is there until it is killed or replaced.
+// beWriter takes the segment when told to, and counts on from what is there
+// until it is killed or replaced.
 func beWriter(epoch uint64) error {
 	s, err := segment.Map(3)
 	if err != nil {
@@ -74,7 +76,8 @@ func beWriter(epoch uint64) error {
 		count++
 		build(c.Next(), count)
 		if err := c.Commit(); errors.Is(err, segment.ErrStale) {
-			// A doomed writer does not know that it is: this one goes on scribbling, until it is killed.
+			// A doomed writer does not know that it is: this one goes on scribbling,
+			// until it is killed.
 			for {
 				build(c.Next(), count^0xdead)
 				if c.Commit() == nil {
@@ -125,8 +128,9 @@ func (w *writer) kill(t *testing.T) {
 	require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "the writer gave up")
 }
 
-// TestNoKillTearsAState kills one writer after the other in the middle of its work. Every second one is replaced
-// while it still runs. Each successor finds a whole state and counts on; nothing that was committed is lost.
+// TestNoKillTearsAState kills one writer after the other in the middle of its
+// work. Every second one is replaced while it still runs. Each successor finds
+// a whole state and counts on; nothing that was committed is lost.
 func TestNoKillTearsAState(t *testing.T) {
 	f := os.NewFile(uintptr(newDup(t, newFD(t, 3*stateSize))), "segment")
 	defer f.Close()

@@ -13,7 +13,8 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// TestTheDocumentedReaderReads runs the Python of docs/PROTOCOL.md, "Segments", as it stands there.
+// TestTheDocumentedReaderReads runs the Python of docs/PROTOCOL.md, "Segments",
+// as it stands there.
 func TestTheDocumentedReaderReads(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {

@@ -9,20 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrStale says that a higher epoch has the segment or its cell: the caller has been replaced and must not write.
+// ErrStale says that a higher epoch has the segment or its cell: the caller has
+// been replaced and must not write.
 var ErrStale = errors.New("a newer epoch has it")
 
-// Segment is a mapped segment. Its methods may be called from several goroutines, [Segment.Close] excepted.
+// Segment is a mapped segment. Its methods may be called from several
+// goroutines, [Segment.Close] excepted.
 type Segment struct {
 	mapped []byte
 	size   int64
 }
 
-// Map maps the segment behind fd, readable and writable, and checks its header against the file's size; what does not
-// fit fails with [ErrLayout]. The descriptor stays the caller's, and may be closed afterwards.
+// Map maps the segment behind fd, readable and writable, and checks its header
+// against the file's size; what does not fit fails with [ErrLayout]. The
+// descriptor stays the caller's, and may be closed afterwards.
 //
-// A memfd of the registry is sealed against shrinking (memfd_create(2)). A named segment cannot be: where somebody
-// truncates it, touching the lost pages raises SIGBUS.
+// A memfd of the registry is sealed against shrinking (memfd_create(2)). A
+// named segment cannot be: where somebody truncates it, touching the lost pages
+// raises SIGBUS.
 func Map(fd int) (*Segment, error) {
 	info, err := Read(fd)
 	if err != nil {
@@ -39,8 +43,8 @@ func Map(fd int) (*Segment, error) {
 	return &Segment{mapped: m, size: info.Size}, nil
 }
 
-// Open maps the segment that has a name, for programs that the supervisor did not start. It does not follow a
-// symbolic link at the path's end.
+// Open maps the segment that has a name, for programs that the supervisor did
+// not start. It does not follow a symbolic link at the path's end.
 func Open(path string) (*Segment, error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -54,8 +58,8 @@ func Open(path string) (*Segment, error) {
 	return s, nil
 }
 
-// Data is the memory after the header. It is shared with other processes, and gone after [Segment.Close]: touching it
-// then is a fault.
+// Data is the memory after the header. It is shared with other processes, and
+// gone after [Segment.Close]: touching it then is a fault.
 func (s *Segment) Data() []byte { return s.mapped[HeaderSize:] }
 
 // Size is the size of the data in bytes.
@@ -98,8 +102,9 @@ func (s *Segment) current(epoch uint64) error {
 	return s.Raise(epoch)
 }
 
-// Word is the aligned word at offset bytes into the data, for atomic operations and for [Wait]. It panics where the
-// offset is no multiple of four or beyond the data, as an index would.
+// Word is the aligned word at offset bytes into the data, for atomic operations
+// and for [Wait]. It panics where the offset is no multiple of four or beyond
+// the data, as an index would.
 func (s *Segment) Word(offset int) *uint32 {
 	if offset < 0 || offset%4 != 0 || offset > len(s.Data())-4 {
 		panic(fmt.Sprintf("segment: no aligned word at offset %d of %d", offset, len(s.Data())))

@@ -52,7 +52,8 @@ func TestTheLayoutIsAsDocumented(t *testing.T) {
 	require.EqualValues(t, 300, le.Uint64(h[16:]))
 	require.EqualValues(t, 7, le.Uint64(h[24:]))
 	require.Equal(t, creator, h[32:64])
-	// A new word is slot 0, avoid 1; taking it swaps avoid (1) and target (2); the commit moves slot to 1.
+	// A new word is slot 0, avoid 1; taking it swaps avoid (1) and target (2); the
+	// commit moves slot to 1.
 	require.EqualValues(t, 7<<32|1<<4|2<<2|1, le.Uint64(h[64:]))
 	require.EqualValues(t, 100, le.Uint64(h[72:]))
 	require.Equal(t, make([]byte, segment.HeaderSize-80), h[80:])
