@@ -160,6 +160,7 @@ func (e *engine) watch(c command, fds []int) bool {
 		fdpass.CloseAll(fds) // nobody would notice its death
 		return false
 	}
+	e.forks.prepare(h)
 	e.workers[w] = h
 	e.state.watch(w)
 	return true

@@ -28,6 +28,14 @@ func newForkKiller() forkKiller {
 	return forkKiller{list: make([]byte, maxForks*8), killed: make([]int, 0, maxForks)}
 }
 
+// prepare reads a worker's list once: with the first reading of an open file the
+// kernel takes the memory for it.
+func (f *forkKiller) prepare(h *handles) {
+	if h.procs >= 0 {
+		_, _ = unix.Pread(h.procs, f.list, 0)
+	}
+}
+
 // kill ends every process of the worker's cgroup but itself and its heir, or
 // of its process group where it has no cgroup of its own. A worker that dumps
 // core must not be killed: that would cut the dump short. So its group is left

@@ -19,7 +19,7 @@ import (
 )
 
 // aGroup makes a control group for one worker of a test.
-func aGroup(t *testing.T) *cgroup.Group {
+func aGroup(t testing.TB) *cgroup.Group {
 	t.Helper()
 	tree, err := cgroup.Open(fmt.Sprintf("takeover-test-%d", os.Getpid()))
 	if err != nil {
@@ -41,7 +41,7 @@ type forker struct {
 
 // startForker runs a shell script, in a group unless that is nil, that prints
 // the pids of what it forked on one line.
-func startForker(t *testing.T, group *cgroup.Group, script string) forker {
+func startForker(t testing.TB, group *cgroup.Group, script string) forker {
 	t.Helper()
 	f := forker{Cmd: exec.Command("/bin/sh", "-c", script), pidfd: -1}
 	f.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &f.pidfd}
