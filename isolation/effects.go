@@ -359,7 +359,6 @@ func (m *Manager) HandleEngine(ev takeover.Event) {
 func (m *Manager) Reassert() (missed int) {
 	missed = m.keeper.Reassert()
 	for _, e := range m.bindings {
-		m.checkEndpoint(e)
 		m.rearmLate(e)
 		switch {
 		case e.phase.disarming: // the engine's answer may have been lost

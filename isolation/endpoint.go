@@ -124,7 +124,9 @@ func (e *endpoint) bindUnix() error {
 	if err := os.Chmod(e.address, modeOf(e.spec)); err != nil {
 		return err
 	}
-	e.inode, err = inodeOf(e.address)
+	if e.inode, err = inodeOf(e.address); err == nil {
+		e.keepName()
+	}
 	return err
 }
 
@@ -289,6 +291,7 @@ func (e *endpoint) shut() error {
 }
 
 func (e *endpoint) unlink() {
+	os.Remove(e.kept())
 	if inode, err := inodeOf(e.address); err == nil && inode == e.inode {
 		os.Remove(e.address)
 	}

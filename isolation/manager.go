@@ -93,6 +93,10 @@ type Manager struct {
 	repeats map[takeover.WorkerID]*repeats
 	trouble engineTrouble
 	hedges  hedges
+	// watched are the bindings whose endpoints are still to be looked at in this
+	// round; watching: watchEndpoints runs.
+	watched  []*entry
+	watching bool
 }
 
 // entry is one binding with all that belongs to it.
@@ -154,6 +158,7 @@ func NewManager(cfg Config, l *loop.Loop, reaper pool.Reaper, engine Engine) *Ma
 		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
 		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string),
 		repeats: make(map[takeover.WorkerID]*repeats), hedges: hedges{times: make(map[string]*activationTimes)}}
+	forgetNames(cfg.RuntimeDir)
 	m.keeper = pool.NewKeeper(cfg.Pool, l, reaper, engine, pool.Hooks{
 		Ready:       m.workerReady,
 		Serving:     m.workerServing,
@@ -468,6 +473,10 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 		e.grace = r.Grace
 	}
 	m.bindings[id], m.byID[e.id] = e, e
+	if !m.watching {
+		m.watching = true
+		m.loop.After(watchInterval, m.watchEndpoints)
+	}
 	m.perNamespace[key.Namespace]++
 	return e, nil
 }

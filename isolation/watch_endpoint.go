@@ -3,12 +3,46 @@ package isolation
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/event"
 	"understudy/pool"
 )
+
+const (
+	// watchInterval is how often endpoints are looked at, watchTurn how many at
+	// once at most: where there are more, the turns come quicker.
+	watchInterval = 2 * time.Second
+	watchTurn     = 64
+	// watchMin is the least time between two turns, so that very many bindings do
+	// not take all of the loop; each is looked at less often then.
+	watchMin = 100 * time.Millisecond
+)
+
+// watchEndpoints looks at some endpoints, and at the next ones a moment later.
+func (m *Manager) watchEndpoints() {
+	if len(m.watched) == 0 {
+		for _, e := range m.bindings {
+			m.watched = append(m.watched, e)
+		}
+	}
+	turn := min(watchTurn, len(m.watched))
+	for _, e := range m.watched[:turn] {
+		if m.bindings[e.ProcessID] == e {
+			m.checkEndpoint(e)
+		}
+	}
+	m.watched = m.watched[turn:]
+	m.loop.After(watchPause(len(m.bindings)), m.watchEndpoints)
+}
+
+// watchPause is the time from one turn to the next with so many bindings.
+func watchPause(bindings int) time.Duration {
+	turns := (bindings + watchTurn - 1) / watchTurn
+	return max(watchInterval/time.Duration(max(turns, 1)), watchMin)
+}
 
 // errEndpoint: somebody ended the listening socket or took its path away.
 var errEndpoint = errors.New("its endpoint was broken, and was made again")
@@ -33,6 +67,12 @@ func (e *endpoint) reachable() bool {
 // worker has the old socket, so another takes its place with the new one.
 func (m *Manager) checkEndpoint(e *entry) {
 	if e.phase.state != Active || e.endpoint.reachable() {
+		return
+	}
+	// Its worker is innocent if only the name is gone.
+	if e.endpoint.network == "unix" && e.endpoint.listens() && e.endpoint.rename() {
+		e.EndpointRepairs++
+		m.emit(e, event.Repaired, fmt.Sprintf("the name of endpoint %s was gone; made it again", e.Address), nil)
 		return
 	}
 	old := e.endpoint.socket
