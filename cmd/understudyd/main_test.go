@@ -230,6 +230,26 @@ func TestPortsCanBeOffAndFlagsWinOverTheFile(t *testing.T) {
 	require.Zero(t, d.stop(t, unix.SIGTERM), "%s", d.stderr)
 }
 
+// What a flag turns off reaches the processes that would do it, and a flag wins
+// over the file.
+func TestPaceOff(t *testing.T) {
+	dir := home(t)
+	config := configured(t, dir, "launcher: {pace: {greeter: false}}\n")
+	d := start(t, dir, "--config", config, "--pace-off", "dump_gate, demote")
+	defer func() { require.Zero(t, d.stop(t, unix.SIGTERM), "%s", d.stderr) }()
+	told := 0
+	require.Eventually(t, func() bool {
+		told = 0
+		for _, pid := range children(t, d.cmd.Process.Pid) {
+			if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err == nil &&
+				strings.Contains("\x00"+string(env), "\x00UNDERSTUDY_PACE=demote,dump_gate\x00") {
+				told++
+			}
+		}
+		return told >= 2 // the engine and a worker
+	}, 20*time.Second, 10*time.Millisecond, "%d were told", told)
+}
+
 // configured writes a configuration file.
 func configured(t *testing.T, dir, text string) string {
 	t.Helper()
@@ -254,6 +274,7 @@ func TestWhatIsNotUnderstoodIsOneLineAndCode2(t *testing.T) {
 		{[]string{"--log-level", "loud"}, `--log-level: "loud" is none of debug, info, warn, error`},
 		{[]string{"--patterns-dir", dir + "/none"}, "patterns_dir: cannot read " + dir + "/none: no such file or directory"},
 		{[]string{"--patterns-dir", dir + "/config.yaml"}, "patterns_dir: cannot read " + dir + "/config.yaml: not a directory"},
+		{[]string{"--pace-off", "demote,hurry"}, `"hurry" is none of report_delay`},
 		{[]string{"--frobnicate"}, "unknown flag: --frobnicate"},
 		{[]string{"serve"}, `unknown argument "serve"`},
 	} {

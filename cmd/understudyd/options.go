@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"understudy/internal/pace"
 	"understudy/supervisor/config"
 )
 
@@ -34,6 +35,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.Int64Var(&c.Segments.Total, "segments-total", c.Segments.Total, "bytes of all segments; 0 is half of the machine's memory")
 	f.BoolVar(&c.Sentinel.Realtime, "sentinel-realtime", c.Sentinel.Realtime, "ask for real-time priority for the noticing of deaths")
 	f.StringVar(&c.Sentinel.Source, "sentinel-source", c.Sentinel.Source, "force a death source by name; auto takes the best there is")
+	f.Var((*paceValue)(&c.Pace), "pace-off", "what not to do to keep the first milliseconds after a death clear, a list with commas: "+strings.Join(pace.All(), ", "))
 	f.IntVar(&c.MetricsPort, "metrics-port", c.MetricsPort, "port of /metrics on 127.0.0.1; 0 takes a free one, -1 turns it off")
 	f.IntVar(&c.HealthPort, "health-port", c.HealthPort, "port of /healthz and /readyz on 127.0.0.1; 0 takes a free one, -1 turns them off")
 }
@@ -62,6 +64,27 @@ func (o *options) config(f *pflag.FlagSet) (config.Config, error) {
 	}
 	o.cfg.SentinelExe = self
 	return o.cfg, o.cfg.Validate()
+}
+
+// paceValue is a flag that takes the switches that are to be off: it replaces
+// what the file says.
+type paceValue pace.Switches
+
+func (v *paceValue) String() string { return pace.Switches(*v).String() }
+func (v *paceValue) Type() string   { return "list" }
+
+func (v *paceValue) Set(s string) error {
+	var names []string
+	for name := range strings.SplitSeq(s, ",") {
+		if name = strings.TrimSpace(name); name != "" { // "" turns everything on
+			names = append(names, name)
+		}
+	}
+	off, err := pace.Off(names...)
+	if err == nil {
+		*v = paceValue(off)
+	}
+	return err
 }
 
 // backoffValue is a flag that takes a backoff as "100ms" or "100ms..30s".
