@@ -11,7 +11,8 @@
 // encoded activation, the listening socket, the epoch. What is left for the
 // moment of a death is a map lookup, a pop from a stack, a sendmsg.
 //
-//	state.go    who stands by, who guards what: a pure step machine
+//	state.go    who stands by, who guards what: a pure step machine, of which
+//	            standbys.go, plans.go and outcomes.go are the steps
 //	engine.go   the engine and its thread
 //	commands.go what the supervisor asks for
 //	failover.go a death, from the notice to the activation
