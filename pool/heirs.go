@@ -22,9 +22,11 @@ type heirs struct {
 	// realtime asks for real-time priority for them.
 	realtime bool
 	pidfds   map[int]*os.File // by pid
-	// told are those that a worker of ours has told of. Others in pidfds may be
-	// another keeper's, whose end is not ours to wait for.
-	told map[int]bool
+	// told are those that a worker of ours has told of, and which. Others in
+	// pidfds may be another keeper's, whose end is not ours to wait for.
+	told map[int]*Worker
+	// gone hears of the end of one that was told of.
+	gone func(w *Worker)
 }
 
 // adopt keeps a handle on an heir, so that it is reaped when it ends. An heir
@@ -49,14 +51,23 @@ func (h *heirs) adopt(pid int) error {
 	return nil
 }
 
+// realtimeLimit bounds what an exit helper may take of a core in real time at a
+// stretch. One that behaves takes less than a millisecond. A worker can write
+// to its helper's code: beyond this the kernel kills it.
+const realtimeLimit = 100 * time.Millisecond
+
 // tell notes the heir that a worker has told of, and has it cut that worker's
 // connections in real time, if that is wanted: otherwise it waits behind the
 // standby's first work. The priority is the lowest, below the sentinel's, and
 // the heir gives it back (package worker/heir). Without CAP_SYS_NICE the kernel
 // refuses; then it waits.
-func (h *heirs) tell(pid int) {
-	h.told[pid] = true
-	if h.realtime {
+func (h *heirs) tell(pid int, w *Worker) {
+	h.told[pid] = w
+	if !h.realtime {
+		return
+	}
+	us := uint64(realtimeLimit.Microseconds())
+	if unix.Prlimit(pid, unix.RLIMIT_RTTIME, &unix.Rlimit{Cur: us, Max: us}, nil) == nil {
 		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 	}
 }
@@ -85,8 +96,12 @@ func (h *heirs) reap(pid int) {
 	}
 	_, _ = sentinel.Reap(int(pidfd.Fd())) // a child, checked when it was adopted
 	pidfd.Close()
+	w := h.told[pid]
 	delete(h.pidfds, pid)
 	delete(h.told, pid)
+	if w != nil {
+		h.gone(w)
+	}
 }
 
 // hasten gives an heir that still frees memory an ordinary share of the
@@ -132,11 +147,11 @@ func (k *Keeper) adoptHeir(w *Worker, tries int) {
 	if pid <= 0 || w.heir != 0 || k.byPid[pid] != nil {
 		return
 	}
-	err := k.heirs.adopt(pid)
+	err := k.heirs.claim(pid, w)
 	switch {
 	case err == nil:
 		w.heir = pid
-		k.heirs.tell(pid)
+		k.heirs.tell(pid, w)
 		if w.alive() {
 			k.introduceHeir(w)
 		}
@@ -144,6 +159,36 @@ func (k *Keeper) adoptHeir(w *Worker, tries int) {
 		k.loop.After(heirPause, func() { k.adoptHeir(w, tries-1) })
 	default:
 		w.log.Warn("worker's heir cannot be watched", "error", err)
+	}
+}
+
+// claim adopts an heir that w says is its own. It must share the memory of w,
+// and be told of by nobody else.
+func (h *heirs) claim(pid int, w *Worker) error {
+	if other := h.told[pid]; other != nil && other != w {
+		return fmt.Errorf("heir %d is that of %s", pid, other.Name)
+	}
+	if w.alive() && !sharesMemory(pid, w.Pid) {
+		return fmt.Errorf("process %d does not share the worker's memory", pid)
+	}
+	return h.adopt(pid)
+}
+
+// sharesMemory reports whether two processes have one memory (kcmp(2)). A kernel
+// without kcmp, or one that does not let us look, does not say no.
+func sharesMemory(a, b int) bool {
+	const kcmpVM = 1
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpVM, 0, 0, 0)
+	return errno != 0 || order == 0
+}
+
+// heirGone hears that the heir of w has ended. If w lives on, nothing cuts its
+// connections when it dies, and the engine must not wait for that.
+func (k *Keeper) heirGone(w *Worker) {
+	w.heir = 0
+	if w.alive() && !w.Dead() {
+		w.log.Warn("worker's heir has ended before it")
+		k.command("heir", w, k.engine.Heir(w.ID, 0, -1))
 	}
 }
 

@@ -132,7 +132,7 @@ func NewKeeper(cfg Config, l *loop.Loop, reaper Reaper, engine Engine, hooks Hoo
 		workers: make(map[takeover.WorkerID]*Worker),
 		byPid:   make(map[int]*Worker),
 	}
-	k.heirs = heirs{reaper: reaper, post: k.post, realtime: cfg.Realtime, pidfds: make(map[int]*os.File), told: make(map[int]bool)}
+	k.heirs = heirs{reaper: reaper, post: k.post, realtime: cfg.Realtime, pidfds: make(map[int]*os.File), told: make(map[int]*Worker), gone: k.heirGone}
 	return k
 }
 

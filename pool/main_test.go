@@ -101,6 +101,11 @@ func play(role string) {
 		if _, err := c.Read(make([]byte, 4096)); err == nil {
 			say(`{"probeResult":{"id":"1","ok":true}}`)
 		}
+	case "claims an heir":
+		say(fmt.Sprintf(`{"ready":{"protocol":1,"heir_pid":%d}}`, claimed()))
+		if _, err := c.Read(make([]byte, 4096)); err == nil {
+			say(`{"probeResult":{"id":"1","ok":true}}`)
+		}
 	case "exits":
 		fmt.Println("cannot find my model")
 		os.Exit(3)
@@ -115,6 +120,25 @@ type yard struct {
 	ready  chan *Worker
 	failed chan *StartError
 	exited chan string
+	// engineHeirs is what the engine is told of heirs.
+	engineHeirs chan heirTold
+}
+
+// heirTold is a word to the engine: the heir of a worker, 0 for none any more.
+type heirTold struct {
+	worker takeover.WorkerID
+	pid    int
+}
+
+// listensIn is an engine whose commands are looked at.
+type listensIn struct {
+	Engine
+	heirs chan heirTold
+}
+
+func (l listensIn) Heir(w takeover.WorkerID, pid, doomSocket int) error {
+	l.heirs <- heirTold{w, pid}
+	return l.Engine.Heir(w, pid, doomSocket)
 }
 
 func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
@@ -139,7 +163,8 @@ func newYard(t *testing.T, cfg Config, manifests ...*patterns.Manifest) *yard {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	y.Keeper = NewKeeper(cfg, y.loop.Loop, reaper, engine, Hooks{
+	y.engineHeirs = make(chan heirTold, 256)
+	y.Keeper = NewKeeper(cfg, y.loop.Loop, reaper, listensIn{engine, y.engineHeirs}, Hooks{
 		Ready:       func(w *Worker) { y.ready <- w },
 		Serving:     func(*Worker, string, uint64) {},
 		Draining:    func(*Worker, string) {},

@@ -168,140 +168,145 @@ func (m *model) seldom(t *rapid.T, in input) {
 
 func TestWorkersLifeAgainstItsModel(t *testing.T) {
 	reached := map[State]int{}
-	rapid.Check(t, func(t *rapid.T) {
-		m := newModel(t)
-		bad := errors.New("bad")
-		t.Repeat(map[string]func(*rapid.T){
-			"there is no process": func(*rapid.T) {
-				if m.l.process == unmade {
-					m.feed(input{kind: inUnmade, cause: Cause{Kind: CauseSpawn, Err: bad}})
-				}
-			},
-			"it runs": func(t *rapid.T) {
-				if m.l.process == unmade {
-					m.process = true
-					in := input{kind: inRunning}
-					if rapid.IntRange(0, 9).Draw(t, "cannot be watched") == 0 {
-						in.cause = Cause{Kind: CauseSpawn, Err: bad}
-					}
-					m.feed(in)
-				}
-			},
-			"does well": func(t *rapid.T) { // most lives come to nothing otherwise
-				for range rapid.IntRange(1, 3).Draw(t, "times") {
-					if m.process && !m.l.ready {
-						m.say(input{kind: inReady})
-					}
-					for len(m.socket) > 0 {
-						m.handle()
-					}
-					for _, id := range m.probes {
-						m.say(input{kind: inAnswer, id: id})
-					}
-					m.probes = nil
-				}
-			},
-			"says ready": func(t *rapid.T) { m.say(input{kind: inReady, heir: rapid.IntRange(0, 1).Draw(t, "heir")}) },
-			"answers": func(t *rapid.T) {
-				if len(m.probes) > 0 {
-					in := input{kind: inAnswer, id: m.probes[0]}
-					m.probes = m.probes[1:]
-					if rapid.IntRange(0, 9).Draw(t, "unwell") == 0 {
-						in.cause = Cause{Kind: CauseUnhealthy, Err: bad}
-					}
-					m.say(in)
-				}
-			},
-			"answers what nobody asked": func(t *rapid.T) { m.say(input{kind: inAnswer, id: rapid.Uint64Range(0, 9).Draw(t, "id")}) },
-			"gives up":                  func(t *rapid.T) { m.seldom(t, input{kind: inFatal, cause: Cause{Kind: CauseFatal, Err: bad}}) },
-			"closes":                    func(t *rapid.T) { m.seldom(t, input{kind: inLost, closed: true}) },
-			"says nonsense":             func(t *rapid.T) { m.seldom(t, input{kind: inLost, cause: Cause{Kind: CauseProtocol, Err: bad}}) },
-			"is heard": func(*rapid.T) {
-				if len(m.socket) > 0 {
-					m.handle()
-				}
-			},
-			"time passes": func(t *rapid.T) {
-				m.now = m.now.Add(time.Duration(rapid.IntRange(1, 3000).Draw(t, "ms")) * time.Millisecond)
-			},
-			"a timer is handled": func(t *rapid.T) { // whatever else is due
-				k := timer(rapid.IntRange(0, int(timerCount)-1).Draw(t, "timer"))
-				if s, ok := m.timers[k]; ok && !s.at.After(m.now) {
-					m.fire(k)
-				}
-			},
-			"all that came is handled": func(*rapid.T) {
-				if len(m.judging) > 0 {
-					for len(m.socket) > 0 {
-						m.handle()
-					}
-					in := m.judging[0]
-					m.judging = m.judging[1:]
-					m.feed(in)
-				}
-			},
-			"too many": func(*rapid.T) { m.feed(input{kind: inRetire}) },
-			"the engine answers": func(t *rapid.T) {
-				if m.asked {
-					m.asked = false
-					ok := rapid.Bool().Draw(t, "ok")
-					m.offered = m.offered && !ok
-					m.stopping(func() { m.feed(input{kind: inWithdrawn, ok: ok, now: m.now}) })
-				}
-			},
-			"activated": func(*rapid.T) {
-				if m.process && (m.offered || m.l.state == Warming && m.l.warm) { // or by an engine that is gone
-					m.offered, m.asked = false, false
-					m.feed(input{kind: inActivated})
-				}
-			},
-			"a new engine": func(*rapid.T) {
-				m.offered, m.asked = false, false
-				m.feed(input{kind: inEngineLost})
-			},
-			"the engine does not take it": func(*rapid.T) {
-				if !m.asked {
-					m.offered = false
-					m.feed(input{kind: inNotTaken})
-				}
-			},
-			"reconcile": func(*rapid.T) { m.feed(input{kind: inReassert}) },
-			"stop": func(t *rapid.T) {
-				if !m.told && !seldom(t) {
-					return
-				}
-				grace := time.Duration(rapid.IntRange(0, 8).Draw(t, "grace")) * time.Second
-				m.stopping(func() { m.feed(input{kind: inStop, now: m.now, grace: grace}) })
-			},
-			"fail": func(t *rapid.T) {
-				if seldom(t) {
-					m.feed(input{kind: inFail, cause: Cause{Kind: CauseNotServing, Err: bad}})
-				}
-			},
-			"dies": func(t *rapid.T) { m.dying = m.dying || m.process && seldom(t) },
-			"reaped": func(t *rapid.T) {
-				if m.process && m.dying {
-					m.process, m.offered = false, false
-					m.feed(input{kind: inExited, young: rapid.Bool().Draw(t, "young")})
-				}
-			},
-			"last words are read": func(*rapid.T) {
-				if m.l.process == reaped {
-					for len(m.socket) > 0 {
-						m.handle()
-					}
-					m.feed(input{kind: inSilent})
-				}
-			},
-			"": func(*rapid.T) { m.check() },
-		})
-		m.end()
-		for state, n := range m.reached {
-			reached[state] += n
-		}
-	})
+	for range 20 { // a life is short, and few are full
+		rapid.Check(t, func(t *rapid.T) { liveOnce(t, reached) })
+	}
 	for state := Starting; state <= Failed; state++ {
 		require.NotZerof(t, reached[state], "no life came to %v", state)
+	}
+}
+
+// liveOnce leads a worker through a life, and counts where it came to.
+func liveOnce(t *rapid.T, reached map[State]int) {
+	m := newModel(t)
+	bad := errors.New("bad")
+	t.Repeat(map[string]func(*rapid.T){
+		"there is no process": func(*rapid.T) {
+			if m.l.process == unmade {
+				m.feed(input{kind: inUnmade, cause: Cause{Kind: CauseSpawn, Err: bad}})
+			}
+		},
+		"it runs": func(t *rapid.T) {
+			if m.l.process == unmade {
+				m.process = true
+				in := input{kind: inRunning}
+				if rapid.IntRange(0, 9).Draw(t, "cannot be watched") == 0 {
+					in.cause = Cause{Kind: CauseSpawn, Err: bad}
+				}
+				m.feed(in)
+			}
+		},
+		"does well": func(t *rapid.T) { // most lives come to nothing otherwise
+			for range rapid.IntRange(1, 3).Draw(t, "times") {
+				if m.process && !m.l.ready {
+					m.say(input{kind: inReady})
+				}
+				for len(m.socket) > 0 {
+					m.handle()
+				}
+				for _, id := range m.probes {
+					m.say(input{kind: inAnswer, id: id})
+				}
+				m.probes = nil
+			}
+		},
+		"says ready": func(t *rapid.T) { m.say(input{kind: inReady, heir: rapid.IntRange(0, 1).Draw(t, "heir")}) },
+		"answers": func(t *rapid.T) {
+			if len(m.probes) > 0 {
+				in := input{kind: inAnswer, id: m.probes[0]}
+				m.probes = m.probes[1:]
+				if rapid.IntRange(0, 9).Draw(t, "unwell") == 0 {
+					in.cause = Cause{Kind: CauseUnhealthy, Err: bad}
+				}
+				m.say(in)
+			}
+		},
+		"answers what nobody asked": func(t *rapid.T) { m.say(input{kind: inAnswer, id: rapid.Uint64Range(0, 9).Draw(t, "id")}) },
+		"gives up":                  func(t *rapid.T) { m.seldom(t, input{kind: inFatal, cause: Cause{Kind: CauseFatal, Err: bad}}) },
+		"closes":                    func(t *rapid.T) { m.seldom(t, input{kind: inLost, closed: true}) },
+		"says nonsense":             func(t *rapid.T) { m.seldom(t, input{kind: inLost, cause: Cause{Kind: CauseProtocol, Err: bad}}) },
+		"is heard": func(*rapid.T) {
+			if len(m.socket) > 0 {
+				m.handle()
+			}
+		},
+		"time passes": func(t *rapid.T) {
+			m.now = m.now.Add(time.Duration(rapid.IntRange(1, 3000).Draw(t, "ms")) * time.Millisecond)
+		},
+		"a timer is handled": func(t *rapid.T) { // whatever else is due
+			k := timer(rapid.IntRange(0, int(timerCount)-1).Draw(t, "timer"))
+			if s, ok := m.timers[k]; ok && !s.at.After(m.now) {
+				m.fire(k)
+			}
+		},
+		"all that came is handled": func(*rapid.T) {
+			if len(m.judging) > 0 {
+				for len(m.socket) > 0 {
+					m.handle()
+				}
+				in := m.judging[0]
+				m.judging = m.judging[1:]
+				m.feed(in)
+			}
+		},
+		"too many": func(*rapid.T) { m.feed(input{kind: inRetire}) },
+		"the engine answers": func(t *rapid.T) {
+			if m.asked {
+				m.asked = false
+				ok := rapid.Bool().Draw(t, "ok")
+				m.offered = m.offered && !ok
+				m.stopping(func() { m.feed(input{kind: inWithdrawn, ok: ok, now: m.now}) })
+			}
+		},
+		"activated": func(*rapid.T) {
+			if m.process && (m.offered || m.l.state == Warming && m.l.warm) { // or by an engine that is gone
+				m.offered, m.asked = false, false
+				m.feed(input{kind: inActivated})
+			}
+		},
+		"a new engine": func(*rapid.T) {
+			m.offered, m.asked = false, false
+			m.feed(input{kind: inEngineLost})
+		},
+		"the engine does not take it": func(*rapid.T) {
+			if !m.asked {
+				m.offered = false
+				m.feed(input{kind: inNotTaken})
+			}
+		},
+		"reconcile": func(*rapid.T) { m.feed(input{kind: inReassert}) },
+		"stop": func(t *rapid.T) {
+			if !m.told && !seldom(t) {
+				return
+			}
+			grace := time.Duration(rapid.IntRange(0, 8).Draw(t, "grace")) * time.Second
+			m.stopping(func() { m.feed(input{kind: inStop, now: m.now, grace: grace}) })
+		},
+		"fail": func(t *rapid.T) {
+			if seldom(t) {
+				m.feed(input{kind: inFail, cause: Cause{Kind: CauseNotServing, Err: bad}})
+			}
+		},
+		"dies": func(t *rapid.T) { m.dying = m.dying || m.process && seldom(t) },
+		"reaped": func(t *rapid.T) {
+			if m.process && m.dying {
+				m.process, m.offered = false, false
+				m.feed(input{kind: inExited, young: rapid.Bool().Draw(t, "young")})
+			}
+		},
+		"last words are read": func(*rapid.T) {
+			if m.l.process == reaped {
+				for len(m.socket) > 0 {
+					m.handle()
+				}
+				m.feed(input{kind: inSilent})
+			}
+		},
+		"": func(*rapid.T) { m.check() },
+	})
+	m.end()
+	for state, n := range m.reached {
+		reached[state] += n
 	}
 }
 

@@ -116,9 +116,13 @@ func (c *Client) Watch(w WorkerID, pid, pidfd, control, procs int) error {
 
 // Heir says that a watched worker has told of its heir: the heir's pid, and our
 // end of the datagram socket pair that wakes it, which is duplicated. Without
-// it a worker counts as having none.
+// it a worker counts as having none; so it does again after a doomSocket of -1.
 func (c *Client) Heir(w WorkerID, pid, doomSocket int) error {
-	return c.send(command{op: OpHeir, worker: w, pid: int32(pid)}, []int{doomSocket})
+	var fds []int
+	if doomSocket >= 0 {
+		fds = []int{doomSocket}
+	}
+	return c.send(command{op: OpHeir, worker: w, pid: int32(pid)}, fds)
 }
 
 // Offer says that a worker is warm and may be taken from pool p. again: the

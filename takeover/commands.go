@@ -168,14 +168,17 @@ func (e *engine) watch(c command, fds []int) bool {
 
 func (e *engine) heir(c command, fds []int) bool {
 	h := e.workers[c.worker]
-	if h == nil || len(fds) != 1 {
+	if h == nil || len(fds) > 1 {
 		fdpass.CloseAll(fds)
 		return false
 	}
 	if h.doom >= 0 {
 		unix.Close(h.doom)
 	}
-	h.doom, h.heir = fds[0], int(c.pid)
+	h.doom, h.heir = -1, 0
+	if len(fds) == 1 {
+		h.doom, h.heir = fds[0], int(c.pid)
+	}
 	return true
 }
 

@@ -20,16 +20,21 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		heir, standby bool
+		gone          bool      // the heir
 		first         EventKind // 0: held back
 	}{
-		{"with an heir", true, true, 0},
-		{"without an heir", false, true, Activated},
-		{"without a standby", true, false, Waiting},
+		{"with an heir", true, true, false, 0},
+		{"without an heir", false, true, false, Activated},
+		{"with an heir that was killed", true, true, true, Activated},
+		{"without a standby", true, false, false, Waiting},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStation(t, endless)
 			active := startGuarded(t, s.Client, 1, c.heir)
 			standby := startGuarded(t, s.Client, 2, c.heir)
+			if c.gone {
+				require.NoError(t, s.Heir(1, 0, -1))
+			}
 			if c.standby {
 				require.NoError(t, s.Offer(2, 1, false))
 			}

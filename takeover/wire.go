@@ -21,7 +21,7 @@ const (
 	OpForget                 // worker
 	OpPing                   // answered by Pong
 	OpHandover               // worker
-	OpHeir                   // worker, the heir's pid; fds: doom socket
+	OpHeir                   // worker, the heir's pid; fds: doom socket, or none where the heir is gone
 )
 
 var opNames = [...]string{"unknown", "watch", "offer", "withdraw", "arm", "disarm", "condemn", "forget", "ping", "handover", "heir"}
