@@ -109,6 +109,9 @@ func (g guarded) read(t *testing.T) string {
 	t.Helper()
 	p := []unix.PollFd{{Fd: int32(g.control), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 30_000)
+	for err == unix.EINTR { // the runtime's signals
+		n, err = unix.Poll(p, 30_000)
+	}
 	require.NoError(t, err)
 	require.Equal(t, 1, n, "the standby was sent nothing")
 	b := make([]byte, 64)
