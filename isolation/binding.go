@@ -86,6 +86,9 @@ type Binding struct {
 	// manifest asks for more than the kernel allows.
 	Backlog    int
 	BacklogCut bool
+	// Standby: a warm standby could take over at this moment. It may be that of
+	// other bindings of the pattern too.
+	Standby bool
 	// EndpointRepairs counts how often the endpoint had to be made again.
 	EndpointRepairs int
 	// Notes are what an operator should know.

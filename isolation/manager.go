@@ -360,6 +360,7 @@ func (m *Manager) snapshot(e *entry) Binding {
 		b.Worker, b.Pid = w.Name, w.Pid
 		b.Healthy = b.State == Active && e.phase.serving && w.Healthy()
 	}
+	b.Standby = e.phase.worker != 0 && e.phase.armed && !e.phase.unsettled && m.idle(e)
 	if m.cfg.Segments != nil {
 		b.Segments, b.SegmentBytes = m.cfg.Segments.Usage(e.ProcessID)
 	}

@@ -39,7 +39,7 @@ func says(t *testing.T, args ...string) []string {
 
 func TestTheLifeOfABinding(t *testing.T) {
 	startDaemon(t)
-	said := says(t, "launch", "good", "--namespace", "a", "--config", "k=v", "--config", "l=w")
+	said := says(t, "launch", "good", "--wait-standby", "--namespace", "a", "--config", "k=v", "--config", "l=w")
 	require.Len(t, said, 1)
 	id, address, _ := strings.Cut(said[0], " answers at ")
 	require.Equal(t, "ns:a:good", id)
@@ -58,6 +58,7 @@ func TestTheLifeOfABinding(t *testing.T) {
 
 	status := strings.Join(says(t, "status", "ns:a:good"), "\n")
 	require.Regexp(t, `(?m)^namespace +a$`, status)
+	require.Regexp(t, `(?m)^standby +yes$`, status)
 	require.Regexp(t, `(?m)^epoch +1$`, status)
 	require.Regexp(t, `(?m)^config +k=\(hidden\) l=\(hidden\)$`, status, "the values may be secrets")
 	status = strings.Join(says(t, "status", "ns:a:good", "--show-config"), "\n")
@@ -142,7 +143,7 @@ func follow(t *testing.T, args ...string) (lines func() string, interrupt func()
 
 func TestAKillIsSeenInBothStreams(t *testing.T) {
 	startDaemon(t)
-	says(t, "launch", "good", "--namespace", "a")
+	says(t, "launch", "good", "--wait-standby", "--namespace", "a")
 	routes, endRoutes := follow(t, "watch")
 	defer endRoutes()
 	updates, endUpdates := follow(t, "watch", "--pattern", "good", "--json")

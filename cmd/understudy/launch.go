@@ -11,12 +11,15 @@ import (
 	"google.golang.org/grpc"
 
 	"understudy/proto/prism/launcher"
+	understudyv1 "understudy/proto/understudy/v1"
+	"understudy/proto/understudy/v1/service"
 )
 
 func (c *cli) launchCommand() *cobra.Command {
 	r := &launcher.LaunchRequest{}
 	var level string
 	var grace time.Duration
+	var wait bool
 	cmd := &cobra.Command{
 		Use:               "launch PATTERN",
 		Short:             "Bind a key to an active worker",
@@ -38,10 +41,17 @@ func (c *cli) launchCommand() *cobra.Command {
 					return err
 				case a.GetError() != "":
 					return errors.New(a.GetError())
-				case c.json:
+				}
+				behind := c.standbyBehind(ctx, conn, a.GetProcessId(), wait)
+				if wait && behind != nil {
+					return behind
+				}
+				if c.json {
 					return c.printJSON(a)
 				}
-				_, err = fmt.Fprintf(c.stdout, "%s answers at %s\n", a.GetProcessId(), a.GetAddress())
+				if _, err = fmt.Fprintf(c.stdout, "%s answers at %s\n", a.GetProcessId(), a.GetAddress()); err == nil && behind != nil {
+					fmt.Fprintln(c.stderr, behind)
+				}
 				return err
 			})
 		},
@@ -52,8 +62,37 @@ func (c *cli) launchCommand() *cobra.Command {
 	f.StringVar(&level, "isolation", "", "none, namespace or session; default: the manifest's")
 	f.StringToStringVar(&r.Config, "config", nil, "setting for the worker, KEY=VALUE; may be repeated")
 	f.DurationVar(&grace, "grace", 0, "how long the worker may take to stop, whole seconds; 0: the manifest's")
+	f.BoolVar(&wait, "wait-standby", false, "wait until a standby could take over from the worker, for as long as --timeout")
 	must(cmd.RegisterFlagCompletionFunc("isolation", cobra.FixedCompletions([]string{"none", "namespace", "session"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
+}
+
+// standbyPoll is between two looks for a standby.
+const standbyPoll = 50 * time.Millisecond
+
+// standbyBehind says where no standby could take over from a binding's worker
+// yet. With wait it waits for one until ctx ends. What cannot be found out is
+// nothing to tell of.
+func (c *cli) standbyBehind(ctx context.Context, conn grpc.ClientConnInterface, processID string, wait bool) error {
+	client := service.NewSupervisorClient(conn)
+	for {
+		b, err := client.GetBinding(ctx, &understudyv1.GetBindingRequest{ProcessId: processID})
+		switch {
+		case err == nil && b.GetStandby():
+			return nil
+		case err != nil && !wait:
+			return nil
+		case !wait:
+			return fmt.Errorf("no standby is behind %s yet; its next failover would wait for a start (see --wait-standby)", processID)
+		case err != nil && ctx.Err() == nil:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s answers, but no standby is behind it yet: %w", processID, ctx.Err())
+		case <-time.After(standbyPoll):
+		}
+	}
 }
 
 func parseLevel(s string) (launcher.IsolationLevel, error) {

@@ -71,6 +71,7 @@ func (c *cli) printBinding(b *understudyv1.Binding, now time.Time) error {
 		{"epoch", number(b.GetEpoch())},
 		{"worker", b.GetWorker()},
 		{"pid", number(b.GetPid())},
+		{"standby", yesNo(b.GetStandby())},
 		{"created", since(b.GetCreated(), now) + " ago"},
 		{"active for", since(b.GetActivated(), now)},
 		{"restarts", fmt.Sprint(b.GetRestartCount())},

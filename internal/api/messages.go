@@ -76,6 +76,7 @@ func bindingMessage(b isolation.Binding) *understudyv1.Binding {
 		Config:          b.Config,
 		LaunchedByUid:   b.LaunchedBy,
 		Notes:           b.Notes,
+		Standby:         b.Standby,
 		EndpointRepairs: int32(b.EndpointRepairs),
 		Segments:        int32(b.Segments),
 		SegmentBytes:    uint64(b.SegmentBytes),
