@@ -11,7 +11,7 @@ import (
 )
 
 // loopTimeout is how long the loop may take to answer before the supervisor is
-// not healthy: nothing of ours runs on it for so long.
+// not healthy: no function of ours runs that long on the loop.
 const loopTimeout = 2 * time.Second
 
 // healthy says whether the loop runs. A loop that stands still has not ended,

@@ -5,9 +5,9 @@ import (
 	"understudy/sentinel"
 )
 
-// memoryFeature says whether the machine keeps its free memory. Where it is
-// given back, a hypervisor may unmap memory in use with it, and what is seldom
-// used is late at a failover then (docs/decisions/006-memory-and-hypervisor.md).
+// memoryFeature says whether the machine keeps its free memory. Where free
+// memory is given back, a hypervisor may unmap memory in use with it. Pages that
+// are seldom used then come late at a failover (docs/decisions/006-memory-and-hypervisor.md).
 func memoryFeature(reported bool) sentinel.Feature {
 	if !reported {
 		return sentinel.Feature{Name: "free memory", InUse: "kept", Best: true}

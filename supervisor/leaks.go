@@ -15,7 +15,7 @@ import (
 
 // leaks looks for shared memory that workers make themselves, as long as there
 // are workers whose pattern asks for it: every close in the shared-memory
-// directory wakes the finder, whoever closes.
+// directory wakes the finder, no matter which process closes the file.
 type leaks struct {
 	cfg leak.Config
 

@@ -11,7 +11,7 @@ import (
 )
 
 // orphanPause is the time between two looks for orphans. One is reaped when two
-// looks in a row have seen it dead, so that whoever waits for it has had time.
+// looks in a row have seen it dead: code that waits for it has had time to.
 const orphanPause = 250 * time.Millisecond
 
 // reapOrphans reaps the processes that the kernel gave to us when their parents

@@ -26,8 +26,8 @@ const (
 	busyTime = time.Second
 )
 
-// beatEngine asks the engine, every heartbeat, to the very end: bindings end
-// only with its word.
+// beatEngine asks the engine for an answer at every heartbeat, also while we stop:
+// a binding ends only when the engine has confirmed it.
 func (s *Supervisor) beatEngine(ctx context.Context) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()

@@ -12,8 +12,8 @@ import (
 	"understudy/internal/logkind"
 )
 
-// newLogger writes text for people where f is a terminal, else JSON. Whoever
-// logs never waits for f's reader; flush, at the end, does for a moment.
+// newLogger writes text for people where f is a terminal, else JSON. A call
+// that logs never waits for the reader of f; flush, at the end, waits for a moment.
 func newLogger(f *os.File, level string) (log *slog.Logger, flush func(), err error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {

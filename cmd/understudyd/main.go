@@ -25,8 +25,8 @@ import (
 )
 
 func main() {
-	// What whoever started us left open, such as the lock of a script, is not for
-	// our children. Before Linux 5.11 it stays as it is.
+	// Descriptors that our parent left open, such as the lock of a script, must not
+	// reach our children. Before Linux 5.11 it stays as it is.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	context.AfterFunc(ctx, stop) // the next signal ends the process

@@ -27,10 +27,10 @@ const (
 // once. One that takes long holds up no other.
 const maxGreeting = 64
 
-// nobody stands for those of whom the kernel does not say who they are.
+// nobody stands for users that the kernel does not name.
 const nobody = int64(-1)
 
-// connections are those to one listener, by user.
+// connections counts the connections to one listener, by user.
 type connections struct {
 	access Access
 	own    int // shares, as above
@@ -39,8 +39,8 @@ type connections struct {
 	// of says who made a connection. On TCP that is asked of the kernel, which
 	// may take its time.
 	of func(net.Conn) (principal.Principal, error)
-	// greeting has a token for each connection of which nobody knows yet who made
-	// it: more than it holds wait to be accepted.
+	// greeting holds a token for each connection whose user is not known yet. When
+	// it is full, further connections wait to be accepted.
 	greeting chan struct{}
 
 	mu        sync.Mutex
@@ -62,7 +62,7 @@ func newConnections(a Access) *connections {
 type conn struct {
 	net.Conn
 	principal principal.Principal
-	unknown   error // why nobody knows who made it
+	unknown   error // why its user is not known
 	user      int64
 	to        *connections
 	greeted   sync.Once // gives the token of to.greeting back
@@ -71,8 +71,8 @@ type conn struct {
 	place *list.Element // in to.idle, while there are no calls
 }
 
-// accepted takes a connection of which nobody knows yet who made it. It waits
-// while there are too many of them.
+// accepted takes a connection whose user is not known yet. It waits while there
+// are too many of them.
 func (s *connections) accepted(raw net.Conn) *conn {
 	s.greeting <- struct{}{}
 	return &conn{Conn: raw, to: s, user: nobody}
@@ -106,7 +106,7 @@ func (s *connections) admit(c *conn) bool {
 	return room
 }
 
-// greet notes that it is known who made the connection, or that it has ended.
+// greet notes that the user of the connection is known, or that it has ended.
 func (c *conn) greet() { c.greeted.Do(func() { <-c.to.greeting }) }
 
 func (s *connections) privileged(user int64) bool {

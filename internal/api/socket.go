@@ -58,7 +58,7 @@ func (l *socketListener) listen() error {
 		err = os.Lchown(l.path, -1, l.group)
 	}
 	if err == nil {
-		err = os.Chmod(l.path, l.mode) // the umask had its say in bind
+		err = os.Chmod(l.path, l.mode) // bind applied the umask
 	}
 	var file fs.FileInfo
 	if err == nil {

@@ -69,7 +69,7 @@ func (g *Group) Pids() ([]int, error) {
 const maxRounds = 32
 
 // KillBut sends SIGKILL to every process of the group but those that spare
-// says, until no other is left or after some rounds. It returns how many it
+// says, until none is left, for at most maxRounds rounds. It returns how many it
 // killed. Groups below it are killed as a whole.
 func (g *Group) KillBut(spare func(pid int) bool) (killed int) {
 	seen := map[int]bool{}

@@ -3,7 +3,7 @@
 //
 // listen(2) cuts a queue, without a word, to the somaxconn of the network
 // namespace that the socket was made in. A unix socket with a path is found by
-// its inode from every namespace, and who accepts need not know. So sockets
+// its inode from every namespace, and the process that accepts notices no difference. So sockets
 // are made in a namespace of their own, where somaxconn is as high as wanted,
 // and nothing else of the machine changes. The one thing that shows: tools that
 // list sockets by namespace, such as ss(8), do not list these.
@@ -50,7 +50,7 @@ func Open(limit int) (*Namespace, error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}
-		// The file is that of the namespace of whoever opens it.
+		// The file belongs to the namespace of the thread that opens it.
 		if err := os.WriteFile(somaxconnFile, strconv.AppendInt(nil, int64(limit), 10), 0); err != nil {
 			return err
 		}

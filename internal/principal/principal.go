@@ -1,5 +1,5 @@
-// Package principal says which user is at the other end of a connection, as the
-// kernel knows it: nothing that the peer says counts.
+// Package principal finds out which user is at the other end of a connection. It
+// asks the kernel, and trusts nothing that the peer sends.
 //
 //	unix.go  peers on unix sockets, by SO_PEERCRED
 //	tcp.go   peers on this machine's TCP, by the owner of their socket
