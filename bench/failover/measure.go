@@ -88,6 +88,7 @@ func (b *bench) start(ctx context.Context, r row, of build) (t *target, err erro
 		cfg.Source = "pidfd"
 	}
 	t = &target{bench: b, row: r, build: of}
+	begun := time.Now()
 	if t.daemon, err = daemon.Start(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (b *bench) start(ctx context.Context, r row, of build) (t *target, err erro
 	if t.processID, t.address, err = t.daemon.Launch(ctx, namespace); err != nil {
 		return nil, err
 	}
-	if err := t.daemon.AwaitSpare(ctx); err != nil {
+	if err := t.live(ctx, begun); err != nil {
 		return nil, err
 	}
 	if b.features[r.source] == "" {
@@ -138,6 +139,7 @@ type target struct {
 	processID, address   string
 	client               outage.Client
 	quiet                quiet
+	usual                time.Duration // see live
 	times                *report.Row
 	death, route, answer *report.Row // steps: from the kill until each
 }
@@ -160,19 +162,40 @@ func (t *target) once(ctx context.Context) error {
 	if err := t.rest(ctx); err != nil {
 		return err
 	}
+	begun := time.Now()
 	if err := t.measured(ctx, before, f); err != nil {
 		return err
 	}
 	if err := f.Await(ctx); err != nil {
 		return err
 	}
-	if err := t.daemon.AwaitSpare(ctx); err != nil {
+	if err := t.live(ctx, begun); err != nil {
 		return err
 	}
 	if t.row.death == sigsegv {
 		return removeCore(t.daemon.PatternDir, t.row.mb)
 	}
 	return nil
+}
+
+// live waits for the next standby, and until the active worker has lived for longer
+// than a start takes on the average: else it counts as one of a crash loop, which
+// the deaths of a benchmark are not to be. begun is when it became active.
+func (t *target) live(ctx context.Context, begun time.Time) error {
+	if err := t.daemon.AwaitSpare(ctx); err != nil {
+		return err
+	}
+	if took := time.Since(begun); t.usual == 0 {
+		t.usual = took
+	} else {
+		t.usual += (took - t.usual) / 4 // as the pool does; it starts later and ends sooner
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Until(begun.Add(t.usual * 5 / 4))):
+		return nil
+	}
 }
 
 // rest waits for a while. The client's garbage is collected at its end, and not

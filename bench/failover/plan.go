@@ -72,8 +72,8 @@ func (o *options) plan() []row {
 
 // work is about how many seconds a row takes.
 func (o *options) work(r row) float64 {
-	death := 0.15 + 0.6*float64(r.mb)/1024 // with the new spare
-	death += o.spread.Seconds()            // two rests of half of it
+	death := 0.2 + 1.2*float64(r.mb)/1024 // with the new spare, twice
+	death += o.spread.Seconds()           // two rests of half of it
 	if r.death == sigsegv {
 		death += 1.5 * float64(r.mb) / 1024
 	}
