@@ -18,8 +18,9 @@ const lowest = 19
 // the threads that have yet to die. With 256 MB and both of two cores busy, a
 // process demoted at Doomed was fenced 48 ms after its kill (median), one
 // demoted at Fenced 0.14 ms after it, and whoever was to answer was awake as
-// soon. With an idle core there is no such difference. Where no Fenced comes,
-// the time is Doomed; after Exited there is nothing left to slow down.
+// soon. With an idle core there is no such difference. Where no Fenced comes, or
+// waking for it costs more and nobody waits for it, the time is Doomed
+// (docs/decisions/004-first-millisecond.md); after Exited there is nothing left to slow down.
 //
 // SCHED_IDLE for the first thread alone does not reach the thread that frees
 // the memory, which is the last to die; for each thread it costs a system call
