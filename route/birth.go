@@ -19,8 +19,8 @@ type births struct {
 	death int64
 }
 
-// takeDead returns the connections that go with the death which r tells of, if it
-// tells of a new one, and forgets them. before is the route until now, or nil.
+// takeDead returns the connections that end with the death that r follows, if
+// that is a new one, and forgets them. before is the route until now, or nil.
 func (b *births) takeDead(before, r *Route, comparable func() bool) (dead []*conn) {
 	// Its last worker died, and none follows.
 	all := r.State == Gone && r.Failed
@@ -56,10 +56,10 @@ type conn struct {
 	net.Conn
 	table    *Table
 	identity identity
-	line     line // told when it ends; nil: nobody is
+	line     line // called when it ends; may be nil
 	why      atomic.Pointer[CutError]
-	// released is closed with the connection by who has it, if that is worth
-	// waiting for; else it is nil.
+	// released is closed by the user of the connection when that is closed. It is
+	// nil where nothing waits for it.
 	released chan struct{}
 
 	// Set once, by Table.born.
@@ -85,8 +85,8 @@ func (e *CutError) Error() string {
 	return fmt.Sprintf("route: worker of %s died (connection of epoch %d)", e.ProcessID, e.Epoch)
 }
 
-// born has the table know c from now on. Taking the time under the lock leaves
-// no gap: a route that was set before this cannot tell of a later death.
+// born enters c in the table. Taking the time under the lock leaves
+// no gap: a route that was set before this cannot follow a later death.
 func (t *Table) born(c *conn) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -15,8 +15,8 @@
 // worker and to the next one look alike, and those that waited in the listening
 // socket's backlog go to the next one though they are older than the death.
 // Cutting one of those would fail calls that the new worker is answering. The
-// epoch does not help: nobody tells a client which worker accepted it. Time
-// does. A route that follows a death carries the moment at which the kernel saw
+// epoch does not help: a client cannot know which worker accepted it. The time
+// helps. A route that follows a death carries the moment at which the kernel saw
 // it, and a connection has a birth:
 //
 //   - for gRPC (DialOption), the moment its first bytes were read: an HTTP/2
@@ -42,30 +42,30 @@
 // The times are CLOCK_MONOTONIC of the supervisor's machine. Whether ours is the
 // same clock shows in its difference to the wall clock, which routes carry in
 // both forms. Where it is not (another machine, another time namespace, the
-// wall clock was just set), whatever is born when the news of a death arrives
-// is cut.
+// wall clock was just set), whatever is born when the route arrives that follows
+// a death is cut.
 //
 // The connections are cut, and gRPC has let go of them, before the new route
 // shows in the table, so that a call which begins after it is not sent to the
 // dead. A binding that failed for good loses all connections, and so does one
-// whose epoch went back, which is another life of it. A route without a death (a
+// whose epoch went back: it was created anew. A route without a death (a
 // launch, a planned end) cuts nothing: the worker that leaves finishes its calls
-// and says goodbye itself.
+// and closes its connections itself.
 //
 // # The connection in reserve
 //
 // WithoutReserve turns this off.
 //
 // gRPC takes half a millisecond to get from the end of a connection to a call on
-// the next one. So a client of NewClient has all of that done beforehand: beside
+// the next one. So a client of NewClient does all of that beforehand: beside
 // its connection it keeps one that gRPC takes for ready, and that is not
 // connected. It costs the worker nothing. When the connection in use ends, the
 // other one's connect(2) is all that is left to do, before gRPC even knows of the
 // end, and calls are written to it without waiting for the server's greeting, as
 // HTTP/2 allows; the server's limit of streams is not known to them yet. If the
 // worker that accepts it dies before it has greeted, what was sent has failed with
-// UNAVAILABLE, since it may have been seen; else it is dialled again, as above. So
-// has what was written if it cannot be connected. Meanwhile the channel stays
+// UNAVAILABLE, since the worker may have read it; where nothing was sent it is
+// dialled again, as above. What was written also fails if it cannot be connected. Meanwhile the channel stays
 // READY. It costs the client some 40 KiB and a descriptor. There is none behind
 // TLS, where the server speaks in the middle of the handshake, none for clients
 // that have another load balancing policy in their service config (RetryPolicy's

@@ -50,7 +50,7 @@ func (t *Table) DialOption() grpc.DialOption {
 		if sub != nil {
 			g.line = sub.Dialled()
 		}
-		if !ok { // not ours: the line never hears of anything
+		if !ok { // not ours: the line is not used
 			return raw, nil
 		}
 		return g, nil

@@ -73,7 +73,7 @@ func (b builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolve
 	return r, nil
 }
 
-// follower tells one gRPC channel where its binding answers.
+// follower keeps one gRPC channel at the address of its binding.
 type follower struct {
 	sub   *Subscription
 	cc    resolver.ClientConn
@@ -87,7 +87,7 @@ func (f *follower) follow() {
 		switch {
 		case r.State == Gone:
 			if address != "" {
-				// This has gRPC give up the address, and call it an error.
+				// With this gRPC gives up the address, and calls it an error.
 				_ = f.cc.UpdateState(resolver.State{})
 			}
 			address = ""

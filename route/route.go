@@ -83,7 +83,7 @@ func (s State) String() string {
 }
 
 // Route is where a binding answers. The routes that a table gives are shared and
-// never change: who needs the next one looks it up again.
+// never change: look it up again for the next one.
 type Route struct {
 	ProcessID string
 	Pattern   string

@@ -59,8 +59,8 @@ func (s *Subscription) changed(r *Route) {
 }
 
 // Updates gives the route as it is, then as it changes; a route that does not
-// exist has the state Gone. Whoever reads too slowly gets the newest, not each
-// one between. Before the table has its first full state there is nothing to
+// exist has the state Gone. A slow reader gets the newest, not each one
+// between. Before the table has its first full state there is nothing to
 // give. The channel is closed by Close, of the subscription or the table.
 func (s *Subscription) Updates() <-chan *Route { return s.updates }
 

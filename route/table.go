@@ -48,7 +48,7 @@ type entry struct {
 	*interest
 }
 
-// interest is who has to do with a binding. Under Table.mu.
+// interest is what there is to do when a route changes. Under Table.mu.
 type interest struct {
 	round uint64 // the last full state that had it
 	subs  []*Subscription
@@ -94,7 +94,8 @@ func WithPattern(name string) Option { return func(o *options) { o.pattern = nam
 // docs/PACE.md has what that costs.
 func WithoutReserve() Option { return func(o *options) { o.noReserve = true } }
 
-// WithLogger is told when the supervisor comes and goes; by default, nobody is.
+// WithLogger logs when the connection to the supervisor comes and goes. The
+// default logs nothing.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 
 // WithDialOptions adds options to Dial's connection to the supervisor, such as

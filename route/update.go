@@ -9,8 +9,8 @@ type change struct {
 	message *understudyv1.Route
 }
 
-// update brings the table one step on. The dead are cut first, and let go of:
-// who sees the new route finds a client that knows as much.
+// update brings the table one step on. Connections to dead workers are cut first:
+// a caller that sees the new route finds a client that no longer uses them.
 func (t *Table) update(u *understudyv1.RoutesUpdate) {
 	changes := make([]change, 0, len(u.GetRoutes()))
 	malformed := 0
@@ -40,7 +40,7 @@ func (t *Table) update(u *understudyv1.RoutesUpdate) {
 	}
 }
 
-// takeDead returns the connections whose workers died, as the changes tell.
+// takeDead returns the connections whose workers died, by the changes.
 func (t *Table) takeDead(changes []change) (dead []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -79,7 +79,7 @@ func (t *Table) set(i identity, r *Route) {
 }
 
 // dropMissing ends the routes that the last full state did not have. The first
-// one also tells those who wait for a route that there is none.
+// one also ends the waiting for routes that do not exist.
 func (t *Table) dropMissing() {
 	t.mu.Lock()
 	first := !t.full

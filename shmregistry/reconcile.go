@@ -17,7 +17,7 @@ import (
 //     pass where nobody asked for it and nobody has it open.
 func (r *Registry) Reconcile() (repaired int) { return r.reconcile(true) }
 
-// reconcile leaves the removal of strays to whoever asked, or does it.
+// reconcile removes strays only where removing is set.
 func (r *Registry) reconcile(removing bool) (repaired int) {
 	r.mu.Lock()
 	if r.closed {

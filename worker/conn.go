@@ -8,7 +8,7 @@ import (
 	"understudy/worker/heir"
 )
 
-// tracked is a connection's entry with the heir, who shuts it down should the
+// tracked is a connection's entry with the heir, which shuts it down should the
 // worker die.
 type tracked struct {
 	heir *heir.Heir

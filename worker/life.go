@@ -46,15 +46,15 @@ type life struct {
 	early      *understudyv1.Probe // came before the end of the warm-up
 	assignment *Assignment         // nil until activated
 	stop       context.CancelFunc  // ends Serve's context
-	// stopping: the worker was told to stop, and has asked the supervisor for a
+	// stopping: the worker was asked to stop, and has asked the supervisor for a
 	// successor. It accepts until drain comes, or noSuccessor fires.
 	stopping    bool
 	noSuccessor <-chan time.Time // end of handoverTime
 	draining    bool
-	hurried     bool             // told to stop while it drained, or as its cause
+	hurried     bool             // asked to stop while it drained, or to drain at all
 	overdue     <-chan time.Time // end of the grace period
 	drained     bool
-	// exitWhenDrained: nobody is going to say retire, or need not.
+	// exitWhenDrained: no retire will come, or need come.
 	exitWhenDrained bool
 	supervisorGone  bool
 	finished        bool // run returns
@@ -175,7 +175,7 @@ func (l *life) answer(r result) {
 	l.link.send(&understudyv1.FromWorker{Message: &understudyv1.FromWorker_ProbeResult{ProbeResult: answer}})
 }
 
-// drain has Serve finish; a worker that serves nobody is finished.
+// drain lets Serve finish; a worker that serves nobody is finished.
 func (l *life) drain(grace time.Duration) {
 	if l.assignment == nil {
 		l.finished = true
@@ -215,8 +215,8 @@ func (l *life) ended(err error) error {
 
 // terminate is SIGTERM, or the end of Run's context. An active worker asks for
 // a successor and goes on accepting, so that no connection waits until this
-// worker is gone. The second time it drains without one. Who says it again while
-// the worker drains wants it gone.
+// worker is gone. The second time it drains without one. Once more, while the
+// worker drains, ends it.
 func (l *life) terminate(reason string) {
 	l.exitWhenDrained = true
 	switch {

@@ -10,13 +10,13 @@ import (
 	"understudy/worker/heir"
 )
 
-// listener is a passed socket. It tells when Accept is called first, and has
-// the heir know what it accepts.
+// listener is a passed socket. It calls begin at the first Accept, and registers
+// with the heir what it accepts.
 type listener struct {
 	net.Listener
 	heir  *heir.Heir // nil without one
 	first sync.Once
-	begin func() // nil if nobody wants to know
+	begin func() // nil where there is nothing to call
 }
 
 // Accept waits for the next connection.
@@ -40,8 +40,8 @@ func listenerOf(fd int, name string) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// closeListeners leaves the sockets to whoever else has them: the supervisor,
-// and the next worker.
+// closeListeners closes the worker's own descriptors. The sockets stay open for
+// the others that have them: the supervisor and the next worker.
 func closeListeners(ls []net.Listener) {
 	for _, l := range ls {
 		l.Close()

@@ -83,8 +83,8 @@ func (l *life) activateAside() (*Assignment, error) {
 	return a, a.receiveDescriptors(m.GetActivate(), fds, l.heir, func() {})
 }
 
-// rehearsalTime bounds the conversation: whoever else finds the socket might
-// connect and be silent.
+// rehearsalTime bounds the conversation: another process might find the
+// socket, connect and be silent.
 const rehearsalTime = time.Second
 
 // converse is one client's connection, seen from both ends.

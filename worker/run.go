@@ -21,7 +21,7 @@ const Protocol = 1
 // Run is the life of a worker. It returns nil when the worker is not wanted
 // any more: retired, drained after SIGTERM or the end of ctx, or a standby
 // whose supervisor is gone. main then ends, with status 0. After an error,
-// which the supervisor has been told, main should end with status 1.
+// which the supervisor knows, main should end with status 1.
 //
 // Errors are ErrNotSupervised, what Warm or Serve returned, or a misuse of the
 // environment or the protocol by the supervisor.

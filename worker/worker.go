@@ -57,7 +57,7 @@ type Assignment struct {
 	// when Accept is called on that one.
 	Listeners []net.Listener
 	// Segments are the manifest's shared-memory segments by name, taken for
-	// this epoch: whoever had them before cannot commit to them any more.
+	// this epoch: an earlier worker cannot commit to them any more.
 	Segments map[string]*segment.Segment
 
 	grace   atomic.Int64

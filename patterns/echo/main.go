@@ -45,7 +45,7 @@ type echo struct {
 	stuck sync.RWMutex
 }
 
-// warm takes as long and as much as the config says.
+// warm takes the time and the memory that the config asks for.
 func (e *echo) warm(ctx context.Context, config map[string]string) error {
 	ms, err := number(config, "warmup_ms")
 	if err != nil {

@@ -27,7 +27,7 @@ type proxy struct {
 	clients map[route.Key]*grpc.ClientConn
 }
 
-// keyOf reads from a call's metadata whom it is for.
+// keyOf reads from a call's metadata which binding it is for.
 func (p *proxy) keyOf(md metadata.MD) route.Key {
 	return route.Key{Pattern: p.pattern, Namespace: strings.Join(md.Get("x-namespace"), ""),
 		Session: strings.Join(md.Get("x-session"), "")}
@@ -52,7 +52,7 @@ func (p *proxy) handle(_ any, in grpc.ServerStream) error {
 	return forward(in, cc, method, md, grpc.WaitForReady(!bound))
 }
 
-// launch has the supervisor bind k. Launching what is bound already is no harm.
+// launch asks the supervisor to bind k. Launching what is bound already is no harm.
 func (p *proxy) launch(ctx context.Context, k route.Key) error {
 	level := launcher.IsolationLevel_ISOLATION_NONE
 	switch {

@@ -50,8 +50,8 @@ type Maker struct {
 	Network, Name string // net.Dial's
 	// Dial connects.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Wrap takes a new connection, to which sent was written. called says that
-	// there may be a call in that, so that it must not be written to another.
+	// Wrap takes a new connection, to which sent was written. called: there
+	// may be a call in that, so that it must not be written to another.
 	// ctx is the connection's life.
 	Wrap func(ctx context.Context, raw net.Conn, l *Line, sent []byte, called bool) Conn
 	// Count counts the connections that are ready, and not connected.
@@ -181,7 +181,7 @@ func (r *conn) keep(p []byte, call bool) bool {
 	return true
 }
 
-// ready has it be among those in reserve, if it is not connected by now.
+// ready counts it among those in reserve, if it is not connected by now.
 func (r *conn) ready() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -57,7 +57,7 @@ type Subchannel struct {
 	sc    balancer.SubConn
 	state connectivity.State // under pair.mu
 
-	// waiting has the dialer make a connection in reserve.
+	// waiting: the dialer makes a connection in reserve.
 	waiting atomic.Bool
 	reserve atomic.Pointer[conn] // made by the dialer
 	// line is the newest connection that the dialer made; nil: of another kind.
@@ -66,8 +66,8 @@ type Subchannel struct {
 	successor atomic.Pointer[conn]
 }
 
-// Line is one connection of a subchannel, and hears of it from the dialer. Those
-// before it may be finishing their calls still, and have no say any more.
+// Line is one connection of a subchannel. The dialer reports its state here.
+// Earlier lines may still be finishing their calls; they change nothing any more.
 type Line struct {
 	sub *Subchannel
 	// plain: it speaks HTTP/2 with nothing around it.
@@ -170,7 +170,7 @@ func (p *pair) drop() {
 	}
 }
 
-// changed hears of a subchannel.
+// changed takes a new state of a subchannel.
 func (p *pair) changed(s *Subchannel, state balancer.SubConnState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *pair) activeChanged(err error) {
 	case connectivity.Idle:
 		if p.reserve != nil && p.reserve.state == connectivity.Ready {
 			if l := p.active.line.Load(); l != nil {
-				l.Lost() // no news, but after a planned end
+				l.Lost() // known already, but after a planned end
 			}
 			time.AfterFunc(reserveDelay, p.tend) // the rest can wait until calls are answered
 		} else {
@@ -257,13 +257,13 @@ func (p *pair) promote() {
 	p.publish()
 }
 
-// fail has calls fail until there is a connection. Under mu.
+// fail makes calls fail until there is a connection. Under mu.
 func (p *pair) fail(err error) {
 	p.failure = err
 	p.publish()
 }
 
-// publish tells gRPC how things are. Under mu.
+// publish gives gRPC the state and a picker. Under mu.
 func (p *pair) publish() {
 	if p.closed {
 		return
@@ -289,19 +289,18 @@ func (s *Subchannel) connected() bool {
 	return r != nil && r.made() != nil
 }
 
-// Greeted hears that the server has spoken. It is called by who reads and, as
-// Lost, does not take the pair's lock: who holds that may be waiting for the
-// reader.
+// Greeted: the server has spoken. The reader calls it. Like Lost it does not take
+// the pair's lock: the holder of that may be waiting for the reader.
 func (l *Line) Greeted(plain bool) {
 	l.plain.Store(plain)
 	time.AfterFunc(reserveDelay, l.sub.pair.tend)
 }
 
-// Down hears that the connection is ending: calls from now on go elsewhere.
+// Down: the connection is ending, and calls from now on go elsewhere.
 func (l *Line) Down() { l.down.Store(true) }
 
-// Lost hears that the connection has ended, before gRPC does. The way to the
-// next worker begins here: the standby accepts while gRPC takes leave.
+// Lost: the connection has ended, which gRPC does not know yet. The way to the
+// next worker begins here: the standby accepts while gRPC closes the old one.
 func (l *Line) Lost() {
 	l.down.Store(true)
 	if r := l.sub.successor.Load(); r != nil && l == l.sub.line.Load() {
@@ -309,7 +308,8 @@ func (l *Line) Lost() {
 	}
 }
 
-// ResolverError hears why there are no addresses. With addresses, they serve.
+// ResolverError takes the reason why there are no addresses. Those that are
+// there stay in use.
 func (p *pair) ResolverError(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -339,7 +339,7 @@ type picker struct {
 }
 
 // Pick takes no lock, but for the first call that finds the connection ended. It
-// sees to it that what is chosen gets connected, whoever was to do that.
+// connects what it chooses, where nothing else has yet.
 func (k picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 	if k.err != nil {
 		return balancer.PickResult{}, k.err

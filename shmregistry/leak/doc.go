@@ -45,9 +45,9 @@
 // counted in another way; the probe covers both.
 //
 // While the lease is held the name is compared with the object (device, inode,
-// birth time where statx(2) has one) once more, then removed. Who opens it by
-// name in these microseconds waits for the lease (or gets EWOULDBLOCK), and may
-// then hold an object whose name has just gone; its memory stays whole.
+// birth time where statx(2) has one) once more, then removed. A process that
+// opens it by name in these microseconds waits for the lease (or gets
+// EWOULDBLOCK), and may then hold an object whose name has just gone; its memory stays whole.
 //
 // System V: IPC_RMID if nobody is attached (nattch is 0). If somebody attaches
 // in between, the segment lives until the last one detaches (shmctl(2)).

@@ -167,7 +167,7 @@ func (l *loop) own(o *object, w *worker) {
 	l.f.count(func(c *Counters) { c.Attributed++ })
 }
 
-// forget ends a round of events: who has no name now is gone.
+// forget ends a round of events: an object without a name now is gone.
 func (l *loop) forget() {
 	for _, o := range l.nameless {
 		if l.objects[key{o.dir, o.name}] != o {

@@ -43,7 +43,7 @@ func (o *object) remove() error {
 	if err := o.same(o.dir.fd, o.name, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
-	// Somebody who came meanwhile has the lease on its way to break.
+	// Another process opened it meanwhile, and is breaking the lease.
 	if got, err := unix.FcntlInt(uintptr(fd), unix.F_GETLEASE, 0); err != nil || got != unix.F_WRLCK {
 		return errHeld
 	}

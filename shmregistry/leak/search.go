@@ -8,7 +8,7 @@ import (
 // maxSearches of a new object: at once, and 2, 16 and 128 ms later.
 const maxSearches = 4
 
-// searchFresh looks who holds what was made in this round. inotify tells of a new
+// searchFresh looks for the holders of what was made in this round. inotify tells of a new
 // file before its maker has a descriptor of it, and nothing tells when it has
 // (fs/namei.c, lookup_open; the descriptor is installed when open returns).
 // Hence a few more looks.
@@ -46,7 +46,7 @@ func (l *loop) lookAgain() {
 	l.searchAt = time.Now().Add(2 * time.Millisecond << (3 * (l.searches - 1)))
 }
 
-// searchRecent looks who holds the recent objects whose maker is not known.
+// searchRecent looks for the holders of recent objects whose maker is not known.
 func (l *loop) searchRecent() {
 	var unknown []*object
 	for _, o := range l.recent {

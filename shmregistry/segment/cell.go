@@ -70,7 +70,7 @@ type Cell struct {
 // segment or the cell.
 //
 // One predecessor that still runs is kept apart from us. Two at once are not:
-// whoever takes a cell twice in a row must know that the first of the two
+// a process that takes a cell twice in a row must know that the first of the two
 // owners before it is fenced.
 func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
 	if epoch == 0 {
@@ -94,7 +94,7 @@ func (s *Segment) Cell(epoch uint64, slotSize int) (*Cell, error) {
 		if !w.valid() {
 			return nil, fmt.Errorf("cell word %#x: %w", uint64(w), ErrLayout)
 		}
-		// Whoever took the cell had raised the epoch before. If w is a newer one's,
+		// An owner raises the epoch before it takes the cell. If w is a newer one's,
 		// this sees it; if one comes later, we do not get the cell.
 		if err := s.current(epoch); err != nil {
 			return nil, err
@@ -122,7 +122,7 @@ func (c *Cell) Current() (slot []byte, generation uint32) {
 // there, so all of it must be written.
 func (c *Cell) Next() []byte { return c.s.slot(c.word.target(), c.size) }
 
-// Commit publishes what was built in [Cell.Next] and wakes those who wait for
+// Commit publishes what was built in [Cell.Next] and wakes those that wait for
 // it. It fails with [ErrStale] where another epoch has the segment or took the
 // cell; nothing is published then, and never will be by this owner.
 func (c *Cell) Commit() error {

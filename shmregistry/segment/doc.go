@@ -3,7 +3,7 @@
 //
 // A segment is one header page and the data after it. The header carries the
 // highest epoch that may write: a worker raises it before its first write
-// ([Segment.Raise]), and who finds a higher one there has been replaced and
+// ([Segment.Raise]), and a worker that finds a higher one has been replaced and
 // must not write. That is a rule among willing programs; nothing stops one that
 // does not ask.
 //
@@ -13,7 +13,7 @@
 // doomed but not yet stopped out of everybody's way. Whatever instant a writer
 // is killed at, the next one finds the last committed state.
 //
-// Those who wait for each other sleep in the kernel by [Wait] and [Wake].
+// Processes that wait for each other sleep in the kernel by [Wait] and [Wake].
 //
 // The layout is for authors in other languages too: docs/PROTOCOL.md,
 // "Segments".

@@ -23,7 +23,7 @@ const (
 // Wait sleeps until somebody calls [Wake] on addr. It returns nil at once where
 // the word is not old any more, and [ErrTimeout] after the timeout; a negative
 // timeout never ends. A nil says that something happened, not what, and may be
-// false: the caller looks at the word and waits again. Nothing wakes those who
+// false: the caller looks at the word and waits again. Nothing wakes threads that
 // wait for a process that was killed, so a wait for another process has a
 // timeout.
 //
@@ -64,7 +64,7 @@ func Wait(addr *uint32, old uint32, timeout time.Duration) error {
 	}
 }
 
-// Wake wakes up to n of those who wait on addr, in any process.
+// Wake wakes up to n waiters on addr, in any process.
 func Wake(addr *uint32, n int) {
 	// The only errors of FUTEX_WAKE are a bad address and a bad operation, and
 	// neither can come from a mapped word.

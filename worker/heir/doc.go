@@ -25,11 +25,11 @@
 //     core of 512 MB was written;
 //  2. when the worker is dead (its pidfd says so, and unshare(2) confirms that
 //     nobody shares the memory any more) does so a last time, and 2.5 ms later
-//     closes every descriptor, which wakes whoever is at the other end of a
+//     closes every descriptor, which wakes the process at the other end of a
 //     pipe: the next worker's first answers come before that;
 //  3. rests for 10 ms, lowers itself to SCHED_IDLE, and exits, which frees the
 //     memory in time that nobody else wants. It rests because a kernel that
-//     does not preempt itself lets whoever wakes wait for a moment even behind
+//     does not preempt itself makes a task that wakes wait for a moment even behind
 //     SCHED_IDLE, and those first milliseconds are the next worker's.
 //
 // Kill to pidfd and kill to the client's end of file, p50, on a machine with 2
@@ -45,7 +45,7 @@
 // somebody killed it.
 //
 //   - The worker tells its parent the heir's pid. If it dies before that (in
-//     its warm-up, say) it leaves a child the parent has not heard of, which
+//     its warm-up, say) it leaves a child that the parent does not know, which
 //     [Children] finds: look when a worker dies before it is ready. Starting
 //     the heir as the last thing before telling makes this rare. If the parent
 //     is dead as well, init or a subreaper reaps.
@@ -91,7 +91,7 @@
 //     nobody tracks. The next worker has to try again if it finds them taken.
 //   - Mappings of shared memory (memfd, System V) last until the heir is gone.
 //     No user code of the worker can write to them once its pidfd is readable.
-//   - The OOM killer kills all who share the memory and may name the heir in
+//   - The OOM killer kills all tasks that share the memory and may name the heir in
 //     the log. The heir dies too, so an OOM kill may be noticed as late as
 //     without one. The two share oom_score_adj.
 //   - A core dump: since Linux 5.16 only the dumping process is stopped

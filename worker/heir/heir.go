@@ -32,7 +32,7 @@ func (h *Heir) Pid() int {
 	return h.pid
 }
 
-// Track has the connection with this descriptor shut down when the process is
+// Track makes the heir shut down the connection with this descriptor when the process is
 // fenced or dead. It is one atomic operation. A descriptor above 65535 is
 // ignored: it is closed at death, like every other, but not at the fence.
 // Listening sockets are never shut down.

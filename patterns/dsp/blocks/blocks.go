@@ -3,7 +3,7 @@
 // The host writes block n into the input ring and then raises the input's count to n+1, on which the worker waits. The
 // worker writes output block n into the output ring, the delay line into the state segment, and commits the state with
 // number n+1 through the segment's cell; the host waits for commits. So output block n is valid once the committed
-// state has done n+1 blocks, and whoever continues from a committed state writes the same bits again, if any.
+// state has done n+1 blocks, and a worker that continues from a committed state writes the same bits again, if any.
 //
 // A ring holds Ring blocks. The host hands in block n only after block n-Ring has come back.
 package blocks
