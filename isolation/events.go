@@ -3,6 +3,7 @@ package isolation
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -185,6 +186,15 @@ func (m *Manager) Stop() {
 	}
 	m.keeper.Stop()
 	m.routes.close()
+}
+
+// Remaining says whom a stop still waits for.
+func (m *Manager) Remaining() (who []string) {
+	for id := range m.bindings {
+		who = append(who, "binding "+id)
+	}
+	slices.Sort(who)
+	return append(who, m.keeper.Remaining()...)
 }
 
 // Idle reports whether nothing is left to wait for after Stop.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -183,7 +184,25 @@ func (k *Keeper) KillAll() {
 		w.log.Warn("worker is in the way of the stop; killing it")
 		k.End(w, 0, true)
 	}
+	for pid, w := range k.heirs.told {
+		w.log.Warn("worker's heir is in the way of the stop; going without it", "heir", pid)
+	}
 	clear(k.heirs.told)
+}
+
+// Remaining says whom a stop still waits for.
+func (k *Keeper) Remaining() (who []string) {
+	for _, w := range k.workers {
+		who = append(who, fmt.Sprintf("worker %s (pid %d, %s)", w.Name, w.Pid, w.life.state))
+	}
+	for pid, w := range k.heirs.told {
+		who = append(who, fmt.Sprintf("exit helper of %s (pid %d)", w.Name, pid))
+	}
+	if k.groups > 0 {
+		who = append(who, fmt.Sprintf("%d control groups of dead workers", k.groups))
+	}
+	slices.Sort(who)
+	return who
 }
 
 // Idle reports whether no worker, no heir and no control group is left.

@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,7 @@ type Supervisor struct {
 	replaced     *takeover.Client // the engine that was ended last, for hanging
 	lastDropped  uint64           // what the engine of now said of them
 	stopping     bool
+	leaving      error // why the loop ends before it is idle
 }
 
 // Addrs is where a supervisor listens, "" for what is turned off.
@@ -172,7 +174,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 			Log:                 s.log,
 		},
 	}, s.loop, reaper, engine)
-	go s.loop.Run(func() bool { return s.stopping && s.manager.Idle() })
+	go s.loop.Run(func() bool { return s.stopping && s.manager.Idle() || s.leaving != nil })
 
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -193,13 +195,23 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		s.stopping = true
 		s.manager.Stop()
 	})
-	late := time.AfterFunc(s.cfg.ProcessManager.StopTimeout, func() {
-		_ = s.loop.Post(s.manager.Keeper().KillAll)
+	s.loop.After(s.cfg.ProcessManager.StopTimeout, func() {
+		s.manager.Keeper().KillAll()
+		s.loop.After(lastWait, s.leave)
 	})
 	<-s.loop.Ended()
-	late.Stop()
 	cancel()
-	return errors.Join(served, tasks.Wait())
+	return errors.Join(served, s.leaving, tasks.Wait())
+}
+
+// lastWait is how long a stop waits for the end of what was killed.
+const lastWait = 5 * time.Second
+
+// leave ends the loop though something is left that does not end, such as a
+// worker that the kernel does not let go, or a binding that no engine confirms
+// the end of.
+func (s *Supervisor) leave() {
+	s.leaving = fmt.Errorf("the stop went on without %s", strings.Join(s.manager.Remaining(), ", "))
 }
 
 // openRuntimeDir makes the folder of the endpoints. Where root's workers serve
