@@ -183,6 +183,9 @@ func (f *faulty) suffer(at fault.Faults, l fault.Label) {
 		ways[n%len(ways)]()
 		<-time.After(time.Duration(f.random.Int64N(int64(200 * time.Millisecond))))
 	}
+	for _, c := range companions[l] {
+		f.daemons.Disarm(c.label)
+	}
 	fired := time.Now()
 	f.strike(way{signal: unix.SIGKILL}) // and now?
 	f.calls.Wait()
@@ -197,15 +200,26 @@ func (f *faulty) suffer(at fault.Faults, l fault.Label) {
 }
 
 // forgiving takes deaths by the supervisor's own decision, and by the worker's,
-// for what they are here: a consequence of a fault.
+// for what they are here: a consequence of a fault. A worker whose activation
+// was not heard of dies as a standby, and may have served anybody.
 func (f *faulty) forgiving() {
 	f.journal.mu.Lock()
 	defer f.journal.mu.Unlock()
+	var perhaps []death
 	for i := range f.journal.deaths {
-		if d := &f.journal.deaths[i]; d.from().IsZero() {
+		d := &f.journal.deaths[i]
+		if d.from().IsZero() {
 			d.hung = d.exited.Add(-servedWithin)
 		}
+		for _, tn := range f.tenants {
+			if d.processID == "" {
+				of := *d
+				of.processID = tn.processID
+				perhaps = append(perhaps, of)
+			}
+		}
 	}
+	f.journal.deaths = append(f.journal.deaths, perhaps...)
 }
 
 // TestFaultAtTheStart lets what is written at a start and at an end fail. The

@@ -172,7 +172,8 @@ func (c *Client) Condemn(w WorkerID) error { return c.send(command{op: OpCondemn
 // Forget drops a worker that was reaped.
 func (c *Client) Forget(w WorkerID) error { return c.send(command{op: OpForget, worker: w}, nil) }
 
-// Ping asks for a Pong, and makes the engine flush what it could not send.
+// Ping asks for a Pong, and makes the engine flush what it could not send, and
+// tell the activations again that were followed by no plan.
 func (c *Client) Ping() error { return c.send(command{op: OpPing}, nil) }
 
 func (c *Client) send(cmd command, fds []int) error {

@@ -112,6 +112,7 @@ func (e *engine) handle(c command, fds []int) bool {
 		e.state.forget(c.worker, cause{seen: monotime.Now()})
 		e.release(c.worker)
 	case OpPing:
+		e.state.repeat()
 		e.post(Event{Kind: Pong})
 	default:
 		return false

@@ -5,16 +5,26 @@ func (s *state) activated(w WorkerID, p *plan, sent int64) {
 	delete(s.plans, p.binding)
 	newest := s.newest[p.binding]
 	if newest == nil {
-		newest = new(Event)
+		newest = new(activation)
 		s.newest[p.binding] = newest
 	}
 	ev := p.event(Activated)
 	ev.Worker, ev.Sent = w, sent
-	*newest = ev
+	*newest = activation{told: ev}
 	if st := s.workers[w]; st != nil {
 		st.given = ev
 	}
 	s.report(ev)
+}
+
+// repeat tells every activation again that the supervisor may not have heard of:
+// words may be lost, and those who could be asked be dead.
+func (s *state) repeat() {
+	for _, a := range s.newest {
+		if !a.heard {
+			s.report(a.told)
+		}
+	}
 }
 
 // lost gives up worker w, whose control socket is broken, and fires the plan

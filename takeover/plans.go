@@ -6,9 +6,10 @@ package takeover
 // unknown is rejected: it must not fire beside a worker that may live. One that
 // is armed already is left as it is. arm reports whether it kept p.
 func (s *state) arm(p *plan) bool {
-	if newest := s.newest[p.binding]; newest != nil && p.epoch <= newest.Epoch {
+	newest := s.newest[p.binding]
+	if newest != nil && p.epoch <= newest.told.Epoch {
 		s.report(Event{Kind: Refused, Binding: p.binding, Epoch: p.epoch})
-		s.report(*newest) // its word was lost, and who got it may be dead and forgotten
+		s.report(newest.told) // its word was lost, and who got it may be dead and forgotten
 		return false
 	}
 	guard := s.workers[p.guard]
@@ -19,10 +20,12 @@ func (s *state) arm(p *plan) bool {
 	if s.armed(p) {
 		return false
 	}
+	if newest != nil {
+		newest.heard = true
+	}
 	s.drop(p.binding)
 	s.plans[p.binding] = p
 	if guard != nil {
-		guard.known = true
 		if !guard.doomed && !p.guardDead {
 			guard.guards = p.binding
 			return true

@@ -51,7 +51,7 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 			}
 			// Everything that was to be told is posted by now, or will be. That it
 			// does not come cannot be waited for; a death that matters brings it.
-			require.NoError(t, s.Ping())
+			require.NoError(t, s.Withdraw(2))
 			select {
 			case e := <-s.events:
 				t.Fatalf("told within the delay: %+v", e)
@@ -59,7 +59,7 @@ func TestFailoverIsToldAMomentLater(t *testing.T) {
 			}
 			require.NoError(t, s.Arm(Plan{Binding: 2, Epoch: 1, Pool: 1, Payload: []byte("activate")}, false))
 			require.Equal(t, Activated, s.next(t).Kind)
-			s.until(t, Pong)
+			require.False(t, s.until(t, Withdrawn).OK)
 			s.until(t, Waiting)
 		})
 	}

@@ -66,9 +66,6 @@ type standing struct {
 	doomed  bool
 	cause   cause
 	guards  BindingID // the binding whose plan waits for this worker's death
-	// known: a plan was armed for its death, so the supervisor had heard of its
-	// activation.
-	known bool
 	// given is the Activated event that spent this worker; its Kind is 0 before.
 	given Event
 }
@@ -80,6 +77,13 @@ type stack struct {
 	waiting []*plan
 }
 
+// activation is what was told of one.
+type activation struct {
+	told Event
+	// heard: the supervisor has armed the next plan since, so it knows.
+	heard bool
+}
+
 // state is the decision core: no clocks, no descriptors, no system calls.
 // Invariants: a worker is in at most one stack, and never after it was
 // activated or doomed; a plan fires at most once; a binding's epochs rise; a
@@ -88,8 +92,8 @@ type state struct {
 	workers   map[WorkerID]*standing
 	plans     map[BindingID]*plan
 	stacks    map[PoolID]*stack
-	newest    map[BindingID]*Event // the last activation that was sent out
-	postponed []*plan              // those that wait for the next retry
+	newest    map[BindingID]*activation // the last that was sent out
+	postponed []*plan                   // those that wait for the next retry
 	out       []effect
 	spare     []effect // the other buffer of take
 }
@@ -102,7 +106,7 @@ func newState() *state {
 		workers:   make(map[WorkerID]*standing),
 		plans:     make(map[BindingID]*plan),
 		stacks:    make(map[PoolID]*stack),
-		newest:    make(map[BindingID]*Event),
+		newest:    make(map[BindingID]*activation),
 		postponed: make([]*plan, 0, buffered),
 		out:       make([]effect, 0, buffered),
 		spare:     make([]effect, 0, buffered),
@@ -190,8 +194,10 @@ func (s *state) guarded(st *standing) *plan {
 // told once more where the supervisor may not have heard of it.
 func (s *state) forget(w WorkerID, c cause) {
 	s.doom(w, c)
-	if st := s.workers[w]; st != nil && st.given.Kind != 0 && !st.known {
-		s.report(st.given)
+	if st := s.workers[w]; st != nil && st.given.Kind != 0 {
+		if a := s.newest[st.given.Binding]; a != nil && !a.heard && a.told.Worker == w {
+			s.report(a.told)
+		}
 	}
 	delete(s.workers, w)
 }
