@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"understudy/internal/event"
+	"understudy/internal/pace"
 )
 
 // feed takes one step of a worker and does what follows from it. What tells
@@ -54,7 +55,9 @@ func (k *Keeper) do(w *Worker, o output) {
 	case outKill:
 		k.kill(w)
 	case outMute:
-		k.reaper.Mute(w.Pid)
+		if k.cfg.Pace.On(pace.ExitMute) {
+			k.reaper.Mute(w.Pid)
+		}
 	case outUnmute:
 		k.reaper.Unmute(w.Pid)
 	case outDrain:

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/pace"
 	"understudy/internal/version"
 	"understudy/supervisor"
 )
@@ -37,9 +38,6 @@ func main() {
 	// must not end us and leave the workers to themselves.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
-	if err := defaultChildSignal(); err != nil { // it costs some time at each death, no more
-		fmt.Fprintln(os.Stderr, "understudyd:", err)
-	}
 	err := run(ctx, os.Args[1:], os.Stdout, hangups)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "understudyd:", err)
@@ -101,6 +99,11 @@ Settings come from --config FILE and from flags; flags win.`,
 				return usageError{err}
 			}
 			defer flush()
+			if cfg.Pace.On(pace.ChildSignal) {
+				if err := defaultChildSignal(); err != nil { // it costs some time at each death, no more
+					log.Warn("each death of a child wakes the daemon", "error", err)
+				}
+			}
 			s, err := supervisor.New(cfg, log)
 			if err != nil {
 				return usageError{err}
