@@ -19,22 +19,13 @@ const deadlineSlack = 500 * time.Millisecond
 
 // apply takes one step of a binding and does what follows from it.
 func (m *Manager) apply(e *entry, in input) {
-	wanted := e.phase.wants()
 	var outs []output
 	e.phase, outs = step(e.phase, in)
 	for _, o := range outs {
 		m.do(e, o)
 	}
 	m.queue(e)
-	if wants := e.phase.wants(); wants != wanted {
-		if wants {
-			e.waiting = time.Now()
-			m.wanting[e.Pattern]++
-		} else {
-			m.wanting[e.Pattern]--
-		}
-		m.keeper.Demand(e.pool(), m.wanting[e.Pattern])
-	}
+	m.wait(e)
 }
 
 // queue starts the time that clients may wait for a worker, and stops it when
@@ -230,22 +221,6 @@ func (m *Manager) open(e *entry) {
 		}
 	}
 	_ = e.endpoint.listen() // arm says what is wrong
-}
-
-// openOldest gives a standby to the binding that has been shut for longest.
-func (m *Manager) openOldest(pattern string) {
-	if m.wanting[pattern] == 0 {
-		return
-	}
-	var oldest *entry
-	for _, e := range m.bindings {
-		if e.Pattern == pattern && e.phase.shut && !e.phase.held && (oldest == nil || e.waiting.Before(oldest.waiting)) {
-			oldest = e
-		}
-	}
-	if oldest != nil {
-		m.apply(oldest, input{kind: inStandby})
-	}
 }
 
 // broken closes the endpoint, so that clients are refused instead of hanging,

@@ -2,6 +2,8 @@ package isolation
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -79,9 +81,24 @@ func (m *Manager) Reassert() (missed int) {
 		case e.phase.state == Failed:
 			m.forgetFailed(e)
 		}
-		if e.phase.armed && e.phase.worker != 0 && !e.arming {
+	}
+	m.repeatPlans()
+	return missed
+}
+
+// maxRepeated is how many plans a reconcile pass repeats: each is encoded and
+// sent. Where there are more, the next pass goes on.
+const maxRepeated = 512
+
+func (m *Manager) repeatPlans() {
+	if len(m.reasserted) == 0 {
+		m.reasserted = slices.Collect(maps.Values(m.bindings))
+	}
+	turn := min(maxRepeated, len(m.reasserted))
+	for _, e := range m.reasserted[:turn] {
+		if m.bindings[e.ProcessID] == e && e.phase.armed && e.phase.worker != 0 && !e.arming {
 			m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.next()}, true)
 		}
 	}
-	return missed
+	m.reasserted = m.reasserted[turn:]
 }

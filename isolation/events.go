@@ -157,27 +157,6 @@ func (m *Manager) workerExited(w *pool.Worker, cause pool.Cause) {
 	m.settle(w)
 }
 
-// startFailed gives the error to the launch that has waited longest for a
-// worker of the pattern. Failovers go on trying until their deadline.
-func (m *Manager) startFailed(key pool.PoolKey, err *pool.StartError) {
-	var oldest *entry
-	for _, e := range m.bindings {
-		if e.pool() != key || !e.phase.wants() {
-			continue
-		}
-		e.failure = err
-		if e.phase.state == Recovering && time.Since(e.waiting) > e.manifest.StartTimeout {
-			m.apply(e, input{kind: inFailing})
-		}
-		if e.phase.state == Starting && (oldest == nil || e.waiting.Before(oldest.waiting)) {
-			oldest = e
-		}
-	}
-	if oldest != nil {
-		m.apply(oldest, input{kind: inStartFailed})
-	}
-}
-
 // Stop ends every binding and every worker, each within its grace period.
 func (m *Manager) Stop() {
 	m.closing = true

@@ -21,8 +21,9 @@ const (
 	hedgeMin          = 20 * time.Millisecond
 	hedgeUnknown      = 200 * time.Millisecond
 	enoughActivations = 8
-	// hedgeRounds is how often a worker that has work on a processor, or waits for
-	// one, gets the same time once more.
+	// hedgeRounds is how often a worker whose threads run, or wait for a processor,
+	// gets the same time once more. Everyone gets it once: only two looks show that
+	// nothing runs.
 	hedgeRounds = 8
 )
 
@@ -87,22 +88,22 @@ func (m *Manager) served(e *entry) {
 // accepts.
 func (m *Manager) hedgeLater(e *entry, w takeover.WorkerID) {
 	wait := m.hedges.times[e.Pattern].stuckAfter(e.manifest.StartTimeout)
-	m.lookAt(e, w, wait, 0)
+	m.lookAt(e, w, wait, 0, 0)
 }
 
-func (m *Manager) lookAt(e *entry, w takeover.WorkerID, wait time.Duration, round int) {
+func (m *Manager) lookAt(e *entry, w takeover.WorkerID, wait time.Duration, round int, ran uint64) {
 	due := time.Now().Add(wait)
 	m.loop.After(wait, func() {
 		if m.bindings[e.ProcessID] != e || e.phase.worker != w || e.phase.serving || e.phase.hedged {
 			return
 		}
 		held := time.Since(due) > wait/2 // we were, and so may the worker's word be
-		idle := m.idle(e)
+		now, runnable := m.activity(w)
 		switch {
-		case round < hedgeRounds && (held || m.works(w)):
-			m.lookAt(e, w, wait, round+1)
-		case !idle || !e.phase.armed:
-			m.lookAt(e, w, 2*wait, round)
+		case round == 0, round < hedgeRounds && (held || runnable || now != ran):
+			m.lookAt(e, w, wait, round+1, now)
+		case !m.idle(e) || !e.phase.armed:
+			m.lookAt(e, w, 2*wait, round, now)
 		default:
 			m.apply(e, input{kind: inHedge, worker: w, idle: true})
 		}
@@ -118,11 +119,12 @@ func (m *Manager) idle(e *entry) bool {
 	return m.keeper.Standbys(e.pool()) > left
 }
 
-// works reports whether a worker has a thread that runs, or waits for nothing
-// but a processor.
-func (m *Manager) works(id takeover.WorkerID) bool {
-	w := m.keeper.Worker(id)
-	return w != nil && procfs.Runnable(w.Pid)
+// activity is what a worker's threads do, and for how long they have run.
+func (m *Manager) activity(id takeover.WorkerID) (ran uint64, runnable bool) {
+	if w := m.keeper.Worker(id); w != nil {
+		return procfs.Activity(w.Pid)
+	}
+	return 0, false
 }
 
 // stuck ends a worker that was activated and is stuck. Its successor follows.

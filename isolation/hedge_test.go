@@ -36,18 +36,14 @@ func TestStuckStandbyIsHedged(t *testing.T) {
 	h := newHouse(t, manifest("a", func(m *patterns.Manifest) {
 		m.Spares, m.Probe.Interval, m.StartTimeout = patterns.Spares{Min: 2, Max: 2}, 0, 20*time.Second
 	}))
-	next := h.waitFor(event.WorkerReady, "").Pid
-	for h.standbys() < 2 {
+	h.until("two spares", func() bool { return h.standbys() == 2 })
+	b := h.acquire("a", "acme")
+	next := 0 // the newest standby: two from the beginning, and one in the place of the first worker
+	for range 3 {
 		next = h.waitFor(event.WorkerReady, "").Pid
 	}
-	b := h.acquire("a", "acme")
-	if next == b.Pid {
-		next = 0
-	}
-	for h.standbys() < 2 {
-		next = h.waitFor(event.WorkerReady, "").Pid // the newest is the next
-	}
-	require.NotZero(t, next)
+	require.NotEqual(t, b.Pid, next)
+	h.engineKnows()
 	require.NoError(t, unix.Kill(next, unix.SIGSTOP))
 	require.NoError(t, unix.Kill(b.Pid, unix.SIGKILL))
 	begun := time.Now()

@@ -219,3 +219,20 @@ func tryAsk(t *testing.T, address string) (pid int, processID string, epoch uint
 	}
 	return pid, processID, epoch, mark, err
 }
+
+// engineKnows waits until the engine has taken every command that was sent.
+func (h *house) engineKnows() {
+	h.t.Helper()
+	pong := make(chan struct{})
+	require.NoError(h.t, h.call(h.ctx(), func() error {
+		h.lose = func(e takeover.Event) bool {
+			if e.Kind == takeover.Pong {
+				h.lose = nil
+				close(pong)
+			}
+			return false
+		}
+		return h.engine.Ping()
+	}))
+	<-pong
+}

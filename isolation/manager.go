@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"slices"
@@ -82,8 +83,8 @@ type Manager struct {
 	launching    int // launches that wait
 	refused      [limitKinds]uint64
 	closing      bool
-	// wanting is how many bindings of a pattern wait for a worker.
-	wanting map[string]int
+	waiters      map[string]*waiters // by pattern
+	looks        int                 // how many of them a failed start looked at
 	// unsure are the standbys that a lost engine may have activated, with their
 	// patterns.
 	unsure map[takeover.WorkerID]string
@@ -95,6 +96,8 @@ type Manager struct {
 	// round; watching: watchEndpoints runs.
 	watched  []*entry
 	watching bool
+	// reasserted are those whose plans are still to be repeated in this round.
+	reasserted []*entry
 }
 
 // entry is one binding with all that belongs to it.
@@ -114,13 +117,15 @@ type entry struct {
 	failure  error             // why the last launch or recovery failed
 	failed   time.Time         // since when it is
 	waiting  time.Time         // since when it waits for a worker
-	death    int64             // kernel's time of the last death
-	sent     int64             // when its worker was sent the activation; 0 once it serves
-	arming   bool              // armLater has promised it
-	queued   *loop.Timer       // when its clients have waited long enough
-	repeats  repeats           // of its plan
-	answer   *loop.Timer       // when the engine is asked what became of its plan
-	refused  uint64            // the last epoch that the engine refused
+	waits    waitKind          // for what; place is where among the others
+	place    *list.Element
+	death    int64       // kernel's time of the last death
+	sent     int64       // when its worker was sent the activation; 0 once it serves
+	arming   bool        // armLater has promised it
+	queued   *loop.Timer // when its clients have waited long enough
+	repeats  repeats     // of its plan
+	answer   *loop.Timer // when the engine is asked what became of its plan
+	refused  uint64      // the last epoch that the engine refused
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
 }
@@ -152,7 +157,7 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 // NewManager returns a manager and the keeper of its workers, which belong to
 // the loop.
 func NewManager(cfg Config, l *loop.Loop, reaper pool.Reaper, engine Engine) *Manager {
-	m := &Manager{cfg: cfg, loop: l, engine: engine, routes: newRouteTable(), wanting: make(map[string]int),
+	m := &Manager{cfg: cfg, loop: l, engine: engine, routes: newRouteTable(), waiters: make(map[string]*waiters),
 		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
 		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string),
 		repeats: make(map[takeover.WorkerID]*repeats), hedges: hedges{times: make(map[string]*activationTimes)}}

@@ -72,26 +72,33 @@ func BootID() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// maxThreads bounds how many threads of a process Runnable looks at.
+// maxThreads bounds how many threads of a process Activity looks at.
 const maxThreads = 64
 
-// Runnable reports whether one of a process's threads runs, waits for nothing
-// but a processor, or waits for a page of its memory.
-func Runnable(pid int) bool {
+// Activity says what the threads of a process do. runnable: one of them runs,
+// waits for nothing but a processor, or waits for a page of its memory. ran is
+// for how long they have been on processors, in nanoseconds: between two looks
+// it is the same if none of them has run.
+func Activity(pid int) (ran uint64, runnable bool) {
 	dir, err := os.Open(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
-		return false
+		return 0, false
 	}
 	defer dir.Close()
 	threads, _ := dir.Readdirnames(maxThreads)
 	for _, tid := range threads {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, tid))
-		if err != nil {
-			continue
+		task := fmt.Sprintf("/proc/%d/task/%s/", pid, tid)
+		if b, err := os.ReadFile(task + "stat"); err == nil {
+			if s, err := parseStat(pid, b); err == nil && (s.State == 'R' || s.State == 'D') {
+				runnable = true
+			}
 		}
-		if s, err := parseStat(pid, b); err == nil && (s.State == 'R' || s.State == 'D') {
-			return true
+		if b, err := os.ReadFile(task + "schedstat"); err == nil {
+			if f := bytes.Fields(b); len(f) > 0 {
+				n, _ := strconv.ParseUint(string(f[0]), 10, 64)
+				ran += n
+			}
 		}
 	}
-	return false
+	return ran, runnable
 }

@@ -44,14 +44,27 @@ func TestNameMayHoldAnything(t *testing.T) {
 	require.ErrorContains(t, err, "/proc/7/stat")
 }
 
-func TestRunnable(t *testing.T) {
-	require.True(t, Runnable(os.Getpid()), "it is reading this")
+func TestActivity(t *testing.T) {
+	before, runnable := Activity(os.Getpid())
+	require.True(t, runnable, "it is reading this")
+	for {
+		if now, _ := Activity(os.Getpid()); now > before {
+			break
+		}
+	}
 	cmd := exec.Command("sleep", "60")
 	require.NoError(t, cmd.Start())
 	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
-	require.Eventually(t, func() bool { return !Runnable(cmd.Process.Pid) }, 10*time.Second, time.Millisecond)
-	require.False(t, Runnable(-1))
+	require.Eventually(t, func() bool {
+		first, _ := Activity(cmd.Process.Pid)
+		time.Sleep(time.Millisecond)
+		second, runnable := Activity(cmd.Process.Pid)
+		return first > 0 && first == second && !runnable
+	}, 10*time.Second, time.Millisecond)
+	ran, runnable := Activity(-1)
+	require.False(t, runnable)
+	require.Zero(t, ran)
 }
