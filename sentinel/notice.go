@@ -2,7 +2,6 @@ package sentinel
 
 import (
 	"fmt"
-
 )
 
 // Kind says how far a death has gone.
