@@ -32,6 +32,9 @@ const (
 	// readRate is how many bytes a second are read of one worker. A worker that
 	// writes more waits: to read all that it can write would take a core.
 	readRate = 16 << 20
+	// lineCost is how many of these bytes a line counts as, at least: lines of one
+	// letter would take a core all the same.
+	lineCost = 256
 )
 
 // capture reads what a worker writes until it closes both pipes.
@@ -61,7 +64,7 @@ func (o *capture) read(stream string, f *os.File) {
 	cut := false // inside a line that was too long
 	for {
 		line, err := r.ReadSlice('\n')
-		_ = o.pace.WaitN(context.Background(), len(line)) // it fits: maxLine is less than a second's share
+		_ = o.pace.WaitN(context.Background(), max(len(line), lineCost)) // it fits: maxLine is less than a second's share
 		if len(line) > 0 && !cut {
 			o.line(stream, line)
 		}

@@ -79,3 +79,31 @@ func TestFloodIsDroppedAndCounted(t *testing.T) {
 	require.Len(t, tail, lastLines)
 	require.Equal(t, "line 19999", tail[lastLines-1], "the last words count most")
 }
+
+// Short lines are read at a bounded rate too: each one costs some work.
+func TestShortLinesAreReadAtABoundedRate(t *testing.T) {
+	out, outEnd, err := os.Pipe()
+	require.NoError(t, err)
+	errs, errsEnd, err := os.Pipe()
+	require.NoError(t, err)
+	errsEnd.Close()
+	var n atomic.Int64
+	begun := time.Now()
+	o := captureOutput(slog.New(slog.DiscardHandler), &n, out, errs)
+	require.NoError(t, outEnd.SetWriteDeadline(begun.Add(2*time.Second)))
+	lines := []byte(strings.Repeat("y\n", 1000))
+	written := 0
+	for err == nil {
+		var w int
+		w, err = outEnd.Write(lines)
+		written += w
+	}
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	passed := time.Since(begun).Seconds()
+	const unread = 64<<10 + maxLine // in the pipe, and in our buffer
+	require.LessOrEqual(t, float64((written-unread)/len("y\n")*lineCost), readRate*(1+passed))
+	outEnd.Close()
+	o.readers.Wait()
+	o.close()
+	require.Len(t, o.tail(), lastLines)
+}
