@@ -71,6 +71,8 @@ const (
 	saidDrained
 	// saidFatal: it gives up; err says why.
 	saidFatal
+	// saidFlood: it says more than it may; err says how much. It is the last word.
+	saidFlood
 	// saidLost: the connection ended; err says why, nil where it was closed.
 	saidLost
 )

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"understudy/internal/control"
 	"understudy/internal/fault"
@@ -119,7 +121,19 @@ func (l *sdkLink) socket() *os.File { return l.raw }
 
 func (l *sdkLink) listen(say func(said)) {
 	defer l.end()
+	messages, slowed := rate.NewLimiter(messageRate, messageBurst), 0
 	for {
+		// Read slower, not to drop: then the worker waits.
+		switch {
+		case !messages.Allow():
+			if slowed++; slowed > maxSlowed {
+				say(said{kind: saidFlood, err: fmt.Errorf("sent more than %d messages a second for long", messageRate)})
+				return
+			}
+			_ = messages.Wait(context.Background())
+		case messages.Tokens() > messageBurst/2:
+			slowed = 0
+		}
 		b, fds, err := l.conn.Recv()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			if !l.readAll(say) {
@@ -132,6 +146,16 @@ func (l *sdkLink) listen(say func(said)) {
 		}
 	}
 }
+
+const (
+	// messageRate and messageBurst bound how many messages are read of a worker,
+	// in messages a second. One that behaves sends one for each probe and few
+	// others.
+	messageRate  = 200
+	messageBurst = 1000
+	// maxSlowed is after how many messages that had to wait a worker fails.
+	maxSlowed = 500
+)
 
 // maxCatchUp bounds what is read before a worker is judged, in messages. More
 // than a socket holds.

@@ -101,6 +101,12 @@ func play(role string) {
 		if _, err := c.Read(make([]byte, 4096)); err == nil {
 			say(`{"probeResult":{"id":"1","ok":true}}`)
 		}
+	case "floods":
+		for {
+			if _, err := c.Write([]byte(`{"drained":{}}`)); err != nil {
+				os.Exit(0)
+			}
+		}
 	case "claims an heir":
 		say(fmt.Sprintf(`{"ready":{"protocol":1,"heir_pid":%d}}`, claimed()))
 		if _, err := c.Read(make([]byte, 4096)); err == nil {

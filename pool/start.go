@@ -116,6 +116,9 @@ func (k *Keeper) hear(w *Worker, s said) {
 		w.log.Warn("worker gave up", "error", s.err)
 		k.feed(w, input{kind: inFatal, cause: Cause{Kind: CauseFatal, Err: s.err}})
 		return
+	case saidFlood:
+		k.feed(w, input{kind: inFail, cause: Cause{Kind: CauseFlood, Err: s.err}})
+		return
 	case saidLost:
 		k.feed(w, input{kind: inLost, closed: s.err == nil, cause: Cause{Kind: CauseProtocol, Err: s.err}})
 		return

@@ -161,3 +161,13 @@ func TestStartErrorText(t *testing.T) {
 		require.ErrorIs(t, e, cause)
 	}
 }
+
+// A worker that goes on sending more than it may is failed for that. Until then
+// it waits: its messages are read slowly.
+func TestFloodOfMessagesFailsAWorker(t *testing.T) {
+	begun := time.Now()
+	y := newYard(t, never, role("floods"))
+	err := next(t, y.failed)
+	require.ErrorContains(t, err, "sent more than 200 messages a second for long (killed by SIGKILL)")
+	require.GreaterOrEqual(t, time.Since(begun), time.Second, "they are read as fast as they come")
+}
