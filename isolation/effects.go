@@ -131,7 +131,8 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		m.unarmed(e, o, errNoEpochs)
 		return
 	}
-	if err := e.endpoint.listen(); err != nil && e.endpoint.listens() {
+	// A socket that somebody shut down goes into the plan: checkEndpoint renews it.
+	if err := e.endpoint.open(); err != nil && (e.endpoint.socket < 0 || e.endpoint.listens()) {
 		m.unarmed(e, o, fmt.Errorf("%s: %w", e.ProcessID, err))
 		return
 	}
@@ -212,15 +213,13 @@ func (m *Manager) shut(e *entry) {
 	}
 }
 
-// open lets clients in again. Their first worker follows.
+// open lets clients in again. Their first worker follows. What fails here is tried
+// again, and told, when its plan is armed.
 func (m *Manager) open(e *entry) {
-	if e.endpoint.socket < 0 || e.endpoint.network == "unix" { // it was ended
+	if e.endpoint.network == "unix" { // shut down for good
 		e.endpoint.end()
-		if err := e.endpoint.bind(); err != nil {
-			m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
-		}
 	}
-	_ = e.endpoint.listen() // arm says what is wrong
+	_ = e.endpoint.open()
 }
 
 // broken closes the endpoint, so that clients are refused instead of hanging,

@@ -220,6 +220,32 @@ func (e *endpoint) listens() bool {
 	return err == nil && p[0].Revents&unix.POLLHUP == 0
 }
 
+// open makes the socket where there is none, and opens the address.
+func (e *endpoint) open() error {
+	if e.socket < 0 {
+		if err := e.bind(); err != nil {
+			e.end()
+			return err
+		}
+	}
+	return e.listen()
+}
+
+// renew puts another socket in the place of one that nobody can reach. Where that
+// fails, the old one stays.
+func (e *endpoint) renew() error {
+	old := e.socket
+	e.socket = -1
+	err := e.open()
+	if err != nil {
+		e.end()
+		e.socket = old
+		return err
+	}
+	unix.Close(old)
+	return nil
+}
+
 // target is the address in gRPC's form.
 func (e *endpoint) target() string {
 	if e.network == "unix" {
@@ -231,7 +257,7 @@ func (e *endpoint) target() string {
 // shut refuses clients from now on, whoever has copies of the socket, and keeps
 // the address.
 func (e *endpoint) shut() error {
-	if e.network == "unix" { // it stays at its path, and refuses from there
+	if e.socket >= 0 && e.network == "unix" { // it stays at its path, and refuses from there
 		return os.NewSyscallError("shutdown", unix.Shutdown(e.socket, unix.SHUT_RDWR))
 	}
 	e.end()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"understudy/internal/event"
 	"understudy/pool"
 )
@@ -75,13 +73,7 @@ func (m *Manager) checkEndpoint(e *entry) {
 		m.emit(e, event.Repaired, fmt.Sprintf("the name of endpoint %s was gone; made it again", e.Address), nil)
 		return
 	}
-	old := e.endpoint.socket
-	err := e.endpoint.bind()
-	if err == nil {
-		err = e.endpoint.listen()
-	}
-	unix.Close(old)
-	if err != nil {
+	if err := e.endpoint.renew(); err != nil {
 		m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
 		return
 	}

@@ -2,8 +2,10 @@ package isolation
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -63,5 +65,65 @@ func TestEndpointThatWasShutDownIsMadeAgain(t *testing.T) {
 				require.Greater(t, epoch, b.Epoch)
 			}
 		})
+	}
+}
+
+// obstruct puts something in the place of an endpoint's name that cannot be
+// removed as a name is, and returns what takes it away.
+func obstruct(t *testing.T, path string) (clear func()) {
+	require.NoError(t, os.RemoveAll(path))
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700))
+	return func() { require.NoError(t, os.RemoveAll(path)) }
+}
+
+// An endpoint that cannot be made again for now keeps its socket: its number must
+// not become another file's.
+func TestEndpointThatCannotBeMadeAgainKeepsItsSocket(t *testing.T) {
+	h := newHouse(t, manifest("a", nil))
+	b := h.acquire("a", "acme")
+	path := strings.TrimPrefix(b.Address, "unix://")
+	var listens bool
+	clear := obstruct(t, path)
+	h.loop.Do(func() {
+		e := h.bindings[b.ProcessID]
+		h.checkEndpoint(e)
+		listens = e.endpoint.listens()
+	})
+	require.True(t, listens)
+	clear()
+	h.waitFor(event.Repaired, b.ProcessID)
+	pid, _, epoch, _ := ask(t, b.Address)
+	require.Equal(t, b.Pid, pid)
+	require.Equal(t, b.Epoch, epoch)
+}
+
+// An address that was shut, and cannot be opened again for now, is tried again,
+// and costs the engine nothing.
+func TestAddressThatCannotBeOpenedIsTriedAgain(t *testing.T) {
+	gate := backend(t)
+	h := newHouseApart(t, func(*Config) {}, manifest("a", func(m *patterns.Manifest) {
+		m.Spares, m.StartTimeout, m.OnFailure = patterns.Spares{}, time.Second, patterns.OnFailureRefuse
+		m.Config["gate"] = gate
+	}))
+	b := h.acquire("a", "acme")
+	require.NoError(t, os.Remove(gate))
+	require.NoError(t, unix.Kill(b.Pid, unix.SIGKILL))
+	h.waitFor(event.BindingFailed, b.ProcessID)
+	h.refused(b)
+	clear := obstruct(t, strings.TrimPrefix(b.Address, "unix://"))
+	require.NoError(t, os.WriteFile(gate, nil, 0o600))
+	for !strings.Contains(h.waitFor(event.BindingFailed, b.ProcessID).Message, "directory not empty") {
+	} // those before tell of starts that failed
+	clear()
+	h.until("it is open again", func() bool {
+		now, _ := h.Lookup(b.ProcessID)
+		return now.Healthy
+	})
+	_, _, epoch, _ := ask(t, b.Address)
+	require.Greater(t, epoch, b.Epoch)
+	select {
+	case <-h.engine.Done():
+		t.Fatal("the engine was ended")
+	default:
 	}
 }
