@@ -42,21 +42,27 @@ func (m *Manager) longLife(e *entry) time.Duration {
 func (m *Manager) prove(e *entry, w takeover.WorkerID) {
 	m.loop.After(m.longLife(e), func() {
 		if m.bindings[e.ProcessID] == e {
-			m.apply(e, input{kind: inProved, worker: w, spent: m.spent(e)})
+			m.apply(e, input{kind: inProved, worker: w, spent: m.tooMany(e)}) // of those in a row it is the end
 		}
 	})
 }
 
 // spent reports whether the binding may not fail over once more for now: too
-// many deaths in too short a time, or one after the other. It forgets the deaths
-// that are too old to count.
+// many deaths in too short a time, or one after the other.
 func (m *Manager) spent(e *entry) bool {
+	most := e.manifest.CrashBudget.Max
+	return m.tooMany(e) || most > 0 && e.phase.short >= most
+}
+
+// tooMany reports whether a binding's latest deaths spend its crash budget. It
+// forgets those that are too old to count.
+func (m *Manager) tooMany(e *entry) bool {
 	budget := e.manifest.CrashBudget
 	now := time.Now()
 	for len(e.deaths) > 0 && now.Sub(e.deaths[0]) > budget.Window {
 		e.deaths = e.deaths[1:]
 	}
-	return budget.Max > 0 && (len(e.deaths) >= budget.Max || e.phase.short >= budget.Max)
+	return budget.Max > 0 && len(e.deaths) >= budget.Max
 }
 
 // dead tells a binding of its worker's death, whoever saw it first: the engine

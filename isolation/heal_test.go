@@ -133,6 +133,10 @@ func TestQuarantineHealsWhenItsTimeIsOver(t *testing.T) {
 	require.Contains(t, e.Message, "crash budget")
 	_, _, epoch, _ := askOther(t, b.Address, pid)
 	require.Greater(t, epoch, uint64(2))
+	h.until("a long life gives it a successor", func() (armed bool) {
+		h.loop.Do(func() { armed = h.bindings[b.ProcessID].phase.armed })
+		return armed
+	})
 }
 
 // The engine that is gone may have used the epoch that was armed.
