@@ -19,9 +19,13 @@ func newRouteTable() *routeTable {
 	return &routeTable{routes: make(map[string]Route), watchers: make(map[*Watcher]struct{})}
 }
 
+// maxGone is how many routes that are gone a slow watcher may have yet to hear
+// of. Beyond it, the watcher gets all routes again, which says as much.
+const maxGone = 4096
+
 // Watcher receives the route table and its changes. A slow watcher gets the
-// newest route of each binding, not each one between, so it holds no more than
-// the table does.
+// newest route of each binding, not each one between, so it holds little more
+// than the table does.
 type Watcher struct {
 	table   *routeTable
 	pattern string
@@ -44,6 +48,9 @@ func (t *routeTable) publish(r Route) {
 		if w.pattern == "" || w.pattern == r.Pattern {
 			if !w.full {
 				w.pending[r.ProcessID] = r
+			}
+			if len(w.pending) > len(t.routes)+maxGone {
+				w.full, w.pending = true, make(map[string]Route)
 			}
 			w.signal()
 		}
@@ -77,7 +84,7 @@ func (w *Watcher) signal() {
 }
 
 // Next waits for news: first all routes, then what changed since the last
-// call. It returns ErrClosed when the supervisor stops, or ctx's error.
+// call, or all again where that was very much. It returns ErrClosed when the supervisor stops, or ctx's error.
 func (w *Watcher) Next(ctx context.Context) (RoutesUpdate, error) {
 	for {
 		select {

@@ -44,7 +44,7 @@ const (
 type SupervisorClient interface {
 	// WatchRoutes streams the full state first (one message with full set),
 	// then each change. A slow reader gets the newest state of each route, not
-	// every state between.
+	// every state between; after very much it gets the full state again.
 	WatchRoutes(ctx context.Context, in *v1.WatchRoutesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[v1.RoutesUpdate], error)
 	// WatchEvents streams what happens from now on: the response headers come
 	// when nothing more is missed. Events that a slow reader loses are counted in
@@ -195,7 +195,7 @@ func (c *supervisorClient) GetStatus(ctx context.Context, in *v1.GetStatusReques
 type SupervisorServer interface {
 	// WatchRoutes streams the full state first (one message with full set),
 	// then each change. A slow reader gets the newest state of each route, not
-	// every state between.
+	// every state between; after very much it gets the full state again.
 	WatchRoutes(*v1.WatchRoutesRequest, grpc.ServerStreamingServer[v1.RoutesUpdate]) error
 	// WatchEvents streams what happens from now on: the response headers come
 	// when nothing more is missed. Events that a slow reader loses are counted in
