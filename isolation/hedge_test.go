@@ -1,6 +1,9 @@
 package isolation
 
 import (
+	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -8,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy/internal/event"
+	"understudy/internal/procfs"
 	"understudy/patterns"
 )
 
@@ -30,6 +34,24 @@ func TestStuckIsFarSlowerThanTheLatestActivations(t *testing.T) {
 	require.Equal(t, hedgeMin, a.stuckAfter(most), "slow ones are forgotten")
 }
 
+// stop stops a process, and waits until each of its threads stands still.
+func (h *house) stop(pid int) {
+	h.t.Helper()
+	require.NoError(h.t, unix.Kill(pid, unix.SIGSTOP))
+	h.until("it stands still", func() bool {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		require.NoError(h.t, err)
+		for _, thread := range threads {
+			id, err := strconv.Atoi(thread.Name())
+			require.NoError(h.t, err)
+			if s, err := procfs.ReadStat(id); err != nil || s.State != 'T' {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // A standby that is stuck, and does not say so in time, is given up long before
 // start_timeout. It never answers, whatever becomes of it.
 func TestStuckStandbyIsHedged(t *testing.T) {
@@ -44,7 +66,7 @@ func TestStuckStandbyIsHedged(t *testing.T) {
 	}
 	require.NotEqual(t, b.Pid, next)
 	h.engineKnows()
-	require.NoError(t, unix.Kill(next, unix.SIGSTOP))
+	h.stop(next)
 	require.NoError(t, unix.Kill(b.Pid, unix.SIGKILL))
 	begun := time.Now()
 	pid, _, epoch, _ := askOther(t, b.Address, b.Pid)
