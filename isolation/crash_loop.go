@@ -2,61 +2,70 @@ package isolation
 
 import "time"
 
-// A worker that dies sooner after its activation than another takes to start
-// uses standbys up faster than they are made. Its binding must not use up those
-// of others: from reservesFrom short lives in a row its plans leave one standby,
-// from holdsFrom on it has no plan at all, and each death is followed by a pause
-// that grows. One long life ends it.
+// A life is short if the worker dies sooner after its activation than another
+// takes to start: such deaths use standbys up faster than they are made. So a
+// binding leaves the last standby to others from reservesFrom short lives in a
+// row on. It goes on without pauses, as quick as starts are: somebody may be
+// killing healthy workers, and the crash budget bounds how often. It is in a
+// crash loop when loopsFrom in a row ended before they served: then it has no
+// plan at all, and each death is followed by a pause that grows. One long life
+// ends it.
 const (
 	reservesFrom = 2
-	holdsFrom    = 3
+	loopsFrom    = 3
 	// minLife is the least that counts as a long life, for patterns that start
 	// quicker than that.
 	minLife = 25 * time.Millisecond
 	// maxPause bounds the pause between two tries.
 	maxPause = 30 * time.Second
-	// maxShort bounds the count of short lives.
+	// maxShort bounds the counts.
 	maxShort = 1 << 20
 )
 
+// shortLives counts, in a row, the short lives and the newest of them that
+// ended before they served.
+type shortLives struct{ all, unserved int }
+
 // reserves reports whether the binding's plans leave the last standby to others.
-func (p phase) reserves() bool { return p.short >= reservesFrom }
+func (s shortLives) reserves() bool { return s.all >= reservesFrom }
 
 // looping reports whether the binding has pauses in the place of plans.
-func (p phase) looping() bool { return p.short >= holdsFrom }
+func (s shortLives) looping() bool { return s.unserved >= loopsFrom }
 
-// pause is how long a binding waits after so many short lives in a row; long is
-// the least that a long life has.
-func pause(short int, long time.Duration) time.Duration {
+// pause is how long a binding waits in a crash loop; long is the least that a
+// long life has.
+func (s shortLives) pause(long time.Duration) time.Duration {
 	d := max(long, minLife)
-	for n := holdsFrom; n < short && d < maxPause; n++ {
+	for n := s.unserved - loopsFrom; n > 0 && d < maxPause; n-- {
 		d *= 2
 	}
 	return min(d, maxPause)
 }
 
-// lived counts the life of a worker that died.
-func lived(p phase, short bool) phase {
-	switch {
-	case !short:
-		p.short = 0
-	case p.short < maxShort:
-		p.short++
+// ended counts the life of a worker that died; served says whether it did.
+func (s shortLives) ended(short, served bool) shortLives {
+	if !short {
+		return shortLives{}
 	}
-	return p
+	s.all = min(s.all+1, maxShort)
+	s.unserved = min(s.unserved+1, maxShort)
+	if served {
+		s.unserved = 0
+	}
+	return s
 }
 
 // proved ends a crash loop: worker has had a long life. Whoever activates slowly
 // has more time for it.
 func proved(p phase, in input) (phase, []output) {
-	if in.worker == 0 || in.worker != p.worker || p.short == 0 || p.state == Draining || p.state == Failed {
+	if in.worker == 0 || in.worker != p.worker || p.short.all == 0 || p.state == Draining || p.state == Failed {
 		return p, nil
 	}
 	if !p.serving {
 		return p, []output{{kind: outProve, worker: p.worker}}
 	}
-	reserved := p.reserves()
-	p.short = 0
+	reserved := p.short.reserves()
+	p.short = shortLives{}
 	switch {
 	case p.armed && reserved: // the same plan, with less reserve
 		return p, []output{{kind: outArm, worker: p.worker, epoch: p.next()}}
@@ -69,7 +78,7 @@ func proved(p phase, in input) (phase, []output) {
 
 // bereft deals with the death of a worker without a plan.
 func bereft(p phase, in input) (phase, []output) {
-	if !p.looping() || in.spent || !p.everServed {
+	if !p.short.looping() || in.spent || !p.everServed {
 		return without(p)
 	}
 	p.state, p.worker, p.held = Recovering, 0, true

@@ -15,12 +15,13 @@ import (
 
 func TestPausesGrowWithShortLives(t *testing.T) {
 	long := 3 * time.Second
-	for short, want := range map[int]time.Duration{
-		holdsFrom: long, holdsFrom + 1: 2 * long, holdsFrom + 2: 4 * long, holdsFrom + 5: maxPause, maxShort: maxPause,
+	for unserved, want := range map[int]time.Duration{
+		loopsFrom: long, loopsFrom + 1: 2 * long, loopsFrom + 2: 4 * long, loopsFrom + 5: maxPause, maxShort: maxPause,
 	} {
-		require.Equal(t, want, pause(short, long), "%d short lives", short)
+		require.Equal(t, want, shortLives{unserved, unserved}.pause(long), "%d lives without serving", unserved)
 	}
-	require.Equal(t, minLife, pause(holdsFrom, 0))
+	require.Equal(t, minLife, shortLives{loopsFrom, loopsFrom}.pause(0))
+	require.False(t, shortLives{all: maxShort}.looping(), "they served")
 }
 
 // Workers that take long to start are used up by a tenant that crashes at each
@@ -62,7 +63,7 @@ func TestCrashLoopOfOneTenantLeavesAStandbyToOthers(t *testing.T) {
 		armed := false
 		require.NoError(t, h.call(h.ctx(), func() error {
 			p := h.bindings[b.ProcessID].phase
-			armed = p.armed && !p.reserves()
+			armed = p.armed && !p.short.reserves()
 			return nil
 		}))
 		return armed && now.Pid == pid
@@ -74,6 +75,25 @@ func TestCrashLoopOfOneTenantLeavesAStandbyToOthers(t *testing.T) {
 			require.Equal(t, "false", e.Facts["cold"])
 			break
 		}
+	}
+}
+
+// Healthy workers that somebody kills one after the other are no crash loop:
+// each standby that is there takes over at once, although a start takes longer.
+func TestKillsInQuickSuccessionFailOverWarm(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) {
+		m.Spares, m.StartTimeout = patterns.Spares{Min: 5, Max: 5}, time.Minute
+		m.Config["slow"] = "2s"
+	}))
+	b := h.acquire("a", "acme")
+	h.until("all spares", func() bool { return h.standbys() == 5 })
+	pid := b.Pid
+	for range 5 {
+		require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+		for e := (event.Event{}); e.Kind != event.Failover || e.Facts["cold"] != "false"; e = <-h.events {
+			require.NotEqual(t, event.CrashLoop, e.Kind, e.Message)
+		}
+		pid, _, _, _ = askOther(t, b.Address, pid)
 	}
 }
 

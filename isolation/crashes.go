@@ -51,7 +51,7 @@ func (m *Manager) prove(e *entry, w takeover.WorkerID) {
 // many deaths in too short a time, or one after the other.
 func (m *Manager) spent(e *entry) bool {
 	most := e.manifest.CrashBudget.Max
-	return m.tooMany(e) || most > 0 && e.phase.short >= most
+	return m.tooMany(e) || most > 0 && e.phase.short.all >= most
 }
 
 // tooMany reports whether a binding's latest deaths spend its crash budget. It
@@ -74,18 +74,17 @@ func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
 	if w == e.phase.worker && !e.phase.armed && e.phase.state != Draining && e.phase.state != Failed {
 		in.spent = m.spent(e)
 		m.judge(e, w)
-		budget, long := e.manifest.CrashBudget, m.longLife(e)
+		budget := e.manifest.CrashBudget
 		switch {
 		case in.spent:
 			e.until = time.Now().Add(max(budget.Window, m.pause(e)))
 			e.failure = fmt.Errorf("%s: %w: %d crashes within %v", e.ProcessID, ErrQuarantined, len(e.deaths), budget.Window)
 			if len(e.deaths) <= budget.Max {
-				e.failure = fmt.Errorf("%s: %w: %d crashes in a row", e.ProcessID, ErrQuarantined, e.phase.short)
+				e.failure = fmt.Errorf("%s: %w: %d crashes in a row", e.ProcessID, ErrQuarantined, e.phase.short.all)
 			}
-		case e.phase.looping():
+		case e.phase.short.looping():
 			e.until = time.Now().Add(m.pause(e))
-			e.failure = fmt.Errorf("%s: %w: %d in a row died before they served for %v", e.ProcessID, ErrCrashLoop,
-				e.phase.short, long.Round(time.Millisecond))
+			e.failure = fmt.Errorf("%s: %w: %d workers in a row died before they served", e.ProcessID, ErrCrashLoop, e.phase.short.unserved)
 		default: // its guard is dead, so the plan fires at once
 			m.apply(e, input{kind: inArmable, worker: w, epoch: e.phase.next()})
 		}
@@ -94,13 +93,22 @@ func (m *Manager) dead(e *entry, kind inputKind, w takeover.WorkerID) {
 	m.expectAnswer(e)
 }
 
+// reserve is how many standbys a binding's plans leave to the others of its
+// pool, if there are any.
+func (m *Manager) reserve(e *entry) int {
+	if e.phase.short.reserves() && m.perPool[e.pool()] > 1 && e.manifest.Spares.Min > 0 {
+		return 1
+	}
+	return 0
+}
+
 // pause is how long a binding waits that is in a crash loop, 0 for one that is
 // not.
 func (m *Manager) pause(e *entry) time.Duration {
-	if !e.phase.looping() {
+	if !e.phase.short.looping() {
 		return 0
 	}
-	return pause(e.phase.short, m.longLife(e))
+	return e.phase.short.pause(m.longLife(e))
 }
 
 // looping tells that a binding waits because its workers die too soon.
@@ -109,7 +117,7 @@ func (m *Manager) looping(e *entry) {
 	e.LastError = e.failure.Error()
 	wait := time.Until(e.until).Round(time.Millisecond)
 	m.emit(e, event.CrashLoop, fmt.Sprintf("%v; the next try is in %v", e.failure, wait),
-		map[string]string{"lives": strconv.Itoa(e.phase.short), "pause": wait.String()})
+		map[string]string{"lives": strconv.Itoa(e.phase.short.unserved), "pause": wait.String()})
 	if e.manifest.OnFailure == patterns.OnFailureRefuse {
 		m.apply(e, input{kind: inRefuse})
 	}

@@ -149,11 +149,7 @@ func (m *Manager) arm(e *entry, o output, again bool) {
 		return
 	}
 	guard := m.keeper.Worker(o.worker)
-	reserve := 0
-	if e.phase.reserves() && e.manifest.Spares.Min > 0 {
-		reserve = 1
-	}
-	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch, Reserve: reserve,
+	m.command(e, m.engine.Arm(takeover.Plan{Binding: e.id, Guard: o.worker, Epoch: o.epoch, Reserve: m.reserve(e),
 		GuardDead: o.worker != 0 && (guard == nil || guard.Reaped()),
 		Pool:      m.keeper.PoolOf(e.pool()), Payload: payload, Descriptors: append([]int{e.endpoint.socket}, fds...)}, again))
 }
@@ -271,6 +267,9 @@ func (m *Manager) gone(e *entry) {
 	delete(m.bindings, e.ProcessID)
 	if m.perNamespace[e.Key.Namespace]--; m.perNamespace[e.Key.Namespace] == 0 {
 		delete(m.perNamespace, e.Key.Namespace)
+	}
+	if m.perPool[e.pool()]--; m.perPool[e.pool()] == 0 {
+		delete(m.perPool, e.pool())
 	}
 	delete(m.byID, e.id)
 	m.ended.put(e.ProcessID, e.phase.next()-1)

@@ -112,11 +112,7 @@ func (m *Manager) lookAt(e *entry, w takeover.WorkerID, wait time.Duration, roun
 
 // idle reports whether a standby is there that a binding's plan would take.
 func (m *Manager) idle(e *entry) bool {
-	left := 0
-	if e.phase.reserves() {
-		left = 1
-	}
-	return m.keeper.Standbys(e.pool()) > left
+	return m.keeper.Standbys(e.pool()) > m.reserve(e)
 }
 
 // activity is what a worker's threads do, and for how long they have run.

@@ -124,6 +124,7 @@ func (m *Manager) bind(id string, key Key, manifest *patterns.Manifest, r Acquir
 		m.loop.After(watchInterval, m.watchEndpoints)
 	}
 	m.perNamespace[key.Namespace]++
+	m.perPool[e.pool()]++
 	return e, nil
 }
 

@@ -78,8 +78,9 @@ type Manager struct {
 	nextID   takeover.BindingID
 	ended    endedEpochs
 	resting  restingPorts
-	// perNamespace counts the bindings of each namespace.
+	// perNamespace and perPool count the bindings of each.
 	perNamespace map[string]int
+	perPool      map[pool.PoolKey]int
 	launching    int // launches that wait
 	refused      [limitKinds]uint64
 	closing      bool
@@ -158,7 +159,7 @@ func (e *endedEpochs) put(id string, epoch uint64) {
 // the loop.
 func NewManager(cfg Config, l *loop.Loop, reaper pool.Reaper, engine Engine) *Manager {
 	m := &Manager{cfg: cfg, loop: l, engine: engine, routes: newRouteTable(), waiters: make(map[string]*waiters),
-		bindings: make(map[string]*entry), perNamespace: make(map[string]int), byID: make(map[takeover.BindingID]*entry),
+		bindings: make(map[string]*entry), perNamespace: make(map[string]int), perPool: make(map[pool.PoolKey]int), byID: make(map[takeover.BindingID]*entry),
 		ended: endedEpochs{epoch: make(map[string]uint64), floor: baseOf(cfg.Epochs)}, unsure: make(map[takeover.WorkerID]string),
 		repeats: make(map[takeover.WorkerID]*repeats), hedges: hedges{times: make(map[string]*activationTimes)}}
 	forgetNames(cfg.RuntimeDir)

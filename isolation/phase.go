@@ -36,8 +36,8 @@ type phase struct {
 	// unsettled: an engine that is gone may have activated a worker for it, and
 	// that worker has not said so yet. Until it has, nothing is armed.
 	unsettled bool
-	// short is how many workers died soon after their activation, in a row.
-	short int
+	// short counts the workers that died soon after their activation, in a row.
+	short shortLives
 	// force: the release that is under way must not be gentle.
 	force bool
 }

@@ -50,7 +50,8 @@ func decide(p phase, in input) (phase, []output) {
 		}
 		return bereft(p, in)
 	case inLived:
-		return lived(p, in.short), nil
+		p.short = p.short.ended(in.short, p.serving)
+		return p, nil
 	case inHedge:
 		return hedge(p, in)
 	case inProved:
@@ -138,7 +139,7 @@ func decide(p phase, in input) (phase, []output) {
 		}
 		return p, nil
 	case inArmable:
-		if in.worker == 0 || in.worker != p.worker || in.epoch != p.next() || p.armed || p.looping() ||
+		if in.worker == 0 || in.worker != p.worker || in.epoch != p.next() || p.armed || p.short.looping() ||
 			p.state == Draining || p.state == Failed {
 			return p, nil
 		}
@@ -204,14 +205,14 @@ func activated(p phase, in input) (phase, []output) {
 		p.state = Active
 	}
 	out := []output{{kind: outPublish, reason: reason}} // proxies first
-	if !in.spent && !p.looping() {
+	if !in.spent && !p.short.looping() {
 		p.armed = true
 		out = append(out, output{kind: outArm, worker: in.worker, epoch: p.next(), late: reason != ReasonLaunch})
 	}
 	if p.armed && !p.hedged {
 		out = append(out, output{kind: outWatch, worker: in.worker})
 	}
-	if p.short > 0 {
+	if p.short.all > 0 {
 		out = append(out, output{kind: outProve, worker: in.worker})
 	}
 	return p, append(out, output{kind: outDeadline})

@@ -56,7 +56,9 @@ func TestBindingAgainstEngine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &engineModel{alive: map[takeover.WorkerID]bool{}, served: map[takeover.WorkerID]uint64{}, used: map[uint64]takeover.WorkerID{}}
 		// Some short lives lie behind it, so that a few steps show a crash loop.
-		p := phase{short: rapid.IntRange(0, holdsFrom).Draw(t, "short lives")}
+		p := phase{}
+		p.short.all = rapid.IntRange(0, loopsFrom).Draw(t, "short lives")
+		p.short.unserved = rapid.IntRange(0, p.short.all).Draw(t, "lives without serving")
 		g.spares = rapid.IntRange(0, 4).Draw(t, "spares")
 		lastArmed := uint64(0)
 		deadline, held, waiters := false, false, 0
@@ -98,7 +100,7 @@ func TestBindingAgainstEngine(t *testing.T) {
 					lastArmed = o.epoch
 					plan := o
 					g.plan, g.reserve = &plan, 0
-					if p.reserves() {
+					if p.short.reserves() {
 						g.reserve = 1
 					}
 					if o.worker == 0 || !g.alive[o.worker] {
@@ -283,19 +285,19 @@ func TestBindingAgainstEngine(t *testing.T) {
 				if alive > 1 {
 					t.Fatalf("%d workers serve at once", alive)
 				}
-				if g.alive[p.worker] && p.armed && p.looping() {
+				if g.alive[p.worker] && p.armed && p.short.looping() {
 					t.Fatalf("a binding in a crash loop has a plan: %+v", p)
 				}
 				if len(g.inbox) > 0 {
 					return
 				}
-				if g.plan != nil && p.reserves() && g.reserve == 0 && g.alive[g.plan.worker] {
+				if g.plan != nil && p.short.reserves() && g.reserve == 0 && g.alive[g.plan.worker] {
 					t.Fatalf("the plan of %+v leaves no standby to others", p)
 				}
-				if unarmed == nil && g.plan != nil && !p.reserves() && g.reserve > 0 && g.alive[g.plan.worker] {
+				if unarmed == nil && g.plan != nil && !p.short.reserves() && g.reserve > 0 && g.alive[g.plan.worker] {
 					t.Fatalf("the plan of %+v leaves a standby to others for ever", p)
 				}
-				if g.alive[p.worker] && p.short > 0 && proving == 0 && p.state != Draining {
+				if g.alive[p.worker] && p.short.all > 0 && proving == 0 && p.state != Draining {
 					t.Fatalf("nothing will end the crash loop of %+v", p)
 				}
 				// With nothing left to hear, a binding that should be served is
