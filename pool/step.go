@@ -67,7 +67,11 @@ func (s *stepper) whileRunning(in input) {
 	case inAnswer:
 		s.answer(in)
 	case inFatal:
+		first := s.cause.Kind == ""
 		s.blame(in.cause)
+		if first && !s.ending() {
+			s.set(timerExit, s.limits.grace)
+		}
 	case inLost:
 		switch {
 		case s.ending():
@@ -179,6 +183,8 @@ func (s *stepper) timeOver(in input) {
 		} else {
 			s.fail(CauseProtocol, errors.New("control socket closed by a living worker"))
 		}
+	case timerExit:
+		s.fail(s.cause.Kind, s.cause.Err)
 	case timerGrace:
 		s.do(outLate)
 		s.blame(Cause{Kind: CauseGrace})
@@ -273,7 +279,7 @@ func (s *stepper) stop(now time.Time, grace time.Duration) {
 	first, active := s.state != Draining, s.state == Active
 	if first {
 		s.state, s.withdrawing, s.asked = Draining, false, false
-		s.drop(timerStart, timerProbe, timerNext, timerControl)
+		s.drop(timerStart, timerProbe, timerNext, timerControl, timerExit)
 	}
 	if grace <= 0 {
 		s.stopBy = now

@@ -377,6 +377,9 @@ func (m *model) check() {
 		l.cause.Kind == "" && l.timers[timerNext].serial == 0 && l.timers[timerProbe].serial == 0 {
 		t.Fatalf("nobody asks for its health: %+v", l)
 	}
+	if m.process && !m.killed && l.cause.Kind != "" && l.timers[timerExit].serial == 0 && l.timers[timerGrace].serial == 0 {
+		t.Fatalf("it gave up, and nothing kills it: %+v", l)
+	}
 }
 
 // end lets the worker die, and whatever is under way come to its end.

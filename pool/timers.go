@@ -14,6 +14,8 @@ const (
 	timerNext
 	// timerControl: to be seen dead, after its end of the control socket closed.
 	timerControl
+	// timerExit: to exit, after it gave up.
+	timerExit
 	// timerGrace: to stop.
 	timerGrace
 	timerCount
@@ -44,5 +46,5 @@ func (s *stepper) drop(timers ...timer) {
 }
 
 func (s *stepper) dropAll() {
-	s.drop(timerStart, timerProbe, timerNext, timerControl, timerGrace)
+	s.drop(timerStart, timerProbe, timerNext, timerControl, timerExit, timerGrace)
 }
