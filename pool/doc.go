@@ -14,6 +14,7 @@
 //	step_kinds.go    what goes into it and what comes out
 //	timers.go        what a worker is given time for
 //	effects.go       what the steps have done
+//	worker.go        one worker, for the loop
 //	start.go         from nothing to the first words
 //	end.go           kill, reap, close the account
 //	contract.go      how a pattern's workers and the supervisor deal with each other
@@ -21,4 +22,7 @@
 //	spawn.go         the process: descriptors, fork and exec
 //	output.go        what a worker writes, line by line
 //	heirs.go         the tasks that share the memory of Go workers
+//	strays.go        what dead workers leave, where there are no control groups
+//	descriptors.go   how many workers there are descriptors for
+//	cause.go, starterror.go, stats.go  what is told of ends, starts and pools
 package pool
