@@ -18,6 +18,7 @@ import (
 
 	"understudy/internal/deepqueue"
 	"understudy/internal/fault"
+	"understudy/internal/poll"
 	"understudy/patterns"
 )
 
@@ -215,9 +216,8 @@ func (e *endpoint) listens() bool {
 		return false
 	}
 	// A unix socket that was shut down says that it listens, and hangs up.
-	p := []unix.PollFd{{Fd: int32(e.socket)}}
-	_, err = unix.Poll(p, 0)
-	return err == nil && p[0].Revents&unix.POLLHUP == 0
+	ready, err := poll.Now(e.socket, 0)
+	return err == nil && ready&unix.POLLHUP == 0
 }
 
 // open makes the socket where there is none, and opens the address.

@@ -8,6 +8,7 @@ import (
 
 	"understudy/internal/event"
 	"understudy/internal/pace"
+	"understudy/internal/poll"
 	"understudy/patterns"
 	"understudy/sentinel"
 )
@@ -70,7 +71,7 @@ func (k *Keeper) spawned(w *Worker, proc *process, err error) {
 	}); err != nil {
 		in.cause = Cause{Kind: CauseSpawn, Err: fmt.Errorf("watch: %w", err)}
 		go func() { // nobody else will tell
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}, -1)
+			_, _ = poll.Wait(int(w.pidfd.Fd()), unix.POLLIN, -1)
 			k.post(func() { k.exited(w) })
 		}()
 	}

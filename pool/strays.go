@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/internal/poll"
 	"understudy/internal/procfs"
 	"understudy/worker/heir"
 )
@@ -98,7 +99,7 @@ func killChild(pid int) bool {
 	if unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
 		return false
 	}
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(strayTimeout.Milliseconds()))
+	_, _ = poll.Wait(fd, unix.POLLIN, strayTimeout)
 	_ = unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WALL, nil)
 	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	"understudy/internal/cgroup"
 	"understudy/internal/loop"
+	"understudy/internal/poll"
 	"understudy/sentinel"
 	"understudy/takeover"
 )
@@ -67,9 +68,8 @@ func (w *Worker) Dead() bool {
 	if !w.alive() {
 		return true
 	}
-	p := []unix.PollFd{{Fd: int32(w.pidfd.Fd()), Events: unix.POLLIN}}
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 1
+	ready, err := poll.Now(int(w.pidfd.Fd()), unix.POLLIN)
+	return err == nil && ready != 0
 }
 
 func (w *Worker) alive() bool { return w.life.alive() }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/poll"
 )
 
 // child is a process made to die, for trying out a death source.
@@ -66,18 +68,6 @@ func (c *child) end() {
 
 // readable waits for a descriptor.
 func readable(fd int, patience time.Duration) bool {
-	deadline := time.Now().Add(patience)
-	for {
-		left := time.Until(deadline)
-		if left <= 0 {
-			return false
-		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
-		if n > 0 {
-			return true
-		}
-		if err != nil && err != unix.EINTR {
-			return false
-		}
-	}
+	ready, err := poll.Wait(fd, unix.POLLIN, patience)
+	return err == nil && ready != 0
 }

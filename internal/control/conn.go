@@ -14,6 +14,7 @@ import (
 
 	"understudy/internal/fault"
 	"understudy/internal/fdpass"
+	"understudy/internal/poll"
 )
 
 // MaxFDs is how many descriptors can travel beside one message.
@@ -259,9 +260,8 @@ func uninterrupted(f func() error) error {
 // hungUp tells the end of a connection from an empty datagram: recvmsg returns
 // 0 for both.
 func hungUp(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(p, 0)
-	return err != nil || n > 0
+	ready, err := poll.Now(fd, unix.POLLRDHUP)
+	return err != nil || ready != 0
 }
 
 // SetDeadline bounds a Recv, present or future. The zero time takes it back.

@@ -20,7 +20,7 @@ const module = "understudy/"
 var layers = [][]string{
 	{"internal/fault"},
 	{"proto/", "internal/dirlock", "internal/event", "internal/strictyaml", "internal/layers", "internal/docs",
-		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/procid", "internal/text", "internal/h2", "internal/pace",
+		"internal/fdpass", "internal/procfs", "internal/monotime", "internal/poll", "internal/procid", "internal/text", "internal/h2", "internal/pace",
 		"internal/cgroup", "internal/descriptors", "internal/deepqueue", "internal/loop/", "internal/paths", "internal/principal", "internal/version", "internal/logkind", "internal/atomicfile"},
 	{"sentinel/", "shmregistry/", "internal/control"},
 	{"takeover/", "patterns", "worker/", "route/", "internal/segmentinfo"},
