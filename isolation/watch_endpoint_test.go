@@ -69,11 +69,13 @@ func TestEndpointThatWasShutDownIsMadeAgain(t *testing.T) {
 }
 
 // obstruct puts something in the place of an endpoint's name that cannot be
-// removed as a name is, and returns what takes it away.
+// removed as a name is, and returns what takes it away. Each is one step: the
+// endpoint is looked at meanwhile.
 func obstruct(t *testing.T, path string) (clear func()) {
-	require.NoError(t, os.RemoveAll(path))
-	require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700))
-	return func() { require.NoError(t, os.RemoveAll(path)) }
+	full := path + ".full"
+	require.NoError(t, os.MkdirAll(filepath.Join(full, "of it"), 0o700))
+	require.NoError(t, unix.Renameat2(unix.AT_FDCWD, full, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE))
+	return func() { require.NoError(t, os.Rename(path, path+".away")) }
 }
 
 // An endpoint that cannot be made again for now keeps its socket: its number must
