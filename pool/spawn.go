@@ -125,14 +125,24 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 	}
 	if pidfd < 0 { // a kernel before 5.4
 		if pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
-			_ = unix.Kill(pid, unix.SIGKILL)
-			_, _ = unix.Wait4(pid, nil, 0, nil)
-			return p, fmt.Errorf("pidfd: %w", err)
+			return p, abandon(pid, fmt.Errorf("pidfd: %w", err))
 		}
 	}
 	p.pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
+	// Nothing here can be done between fork and exec, so a worker has our score
+	// and our limit for its first moment.
+	if err := limitFiles(pid); err != nil {
+		return p, abandon(pid, fmt.Errorf("limit of descriptors: %w", err))
+	}
 	// Whoever protects the supervisor from the OOM killer does not mean its
 	// workers, which inherit the score.
 	p.badOOM = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), strconv.AppendInt(nil, int64(m.OOMScoreAdj), 10), 0)
 	return p, nil
+}
+
+// abandon ends a process that was made and cannot be kept, because of err.
+func abandon(pid int, err error) error {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	_, _ = unix.Wait4(pid, nil, 0, nil)
+	return err
 }
