@@ -1,6 +1,7 @@
 package shmregistry
 
 import (
+	"errors"
 	"strings"
 
 	"understudy/shmregistry/segment"
@@ -56,7 +57,7 @@ func (r *Registry) mendHeader(b *binding, rec *record) {
 	mended, err := k.Mend(rec.fd)
 	if len(mended) > 0 {
 		if rec.named { // the file may have been cut
-			err = reserve(rec.fd, segment.HeaderSize+rec.Size)
+			err = errors.Join(err, reserve(rec.fd, segment.HeaderSize+rec.Size))
 		}
 		r.totals.HeadersMended++
 		r.totals.Repaired++

@@ -98,8 +98,8 @@ func (s *Supervisor) Ready() <-chan struct{} { return s.ready }
 func (s *Supervisor) Addrs() Addrs { return s.addrs }
 
 // Run supervises until ctx ends, then ends every binding and worker within
-// their grace periods and returns nil. Errors: dirlock.ErrLocked, and whatever keeps
-// it from beginning.
+// their grace periods and returns nil. Errors: dirlock.ErrLocked, whatever keeps it
+// from beginning, and what its end had to go on without.
 func (s *Supervisor) Run(ctx context.Context) (err error) {
 	level, err := isolation.ParseLevel(s.cfg.DefaultIsolation)
 	if err != nil {
@@ -194,10 +194,10 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	_ = s.loop.Post(func() {
 		s.stopping = true
 		s.manager.Stop()
-	})
-	s.loop.After(s.cfg.ProcessManager.StopTimeout, func() {
-		s.manager.Keeper().KillAll()
-		s.loop.After(lastWait, s.leave)
+		s.loop.After(s.cfg.ProcessManager.StopTimeout, func() {
+			s.manager.Keeper().KillAll()
+			s.loop.After(lastWait, s.leave)
+		})
 	})
 	<-s.loop.Ended()
 	cancel()
