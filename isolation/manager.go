@@ -127,6 +127,10 @@ type entry struct {
 	repeats  repeats     // of its plan
 	answer   *loop.Timer // when the engine is asked what became of its plan
 	refused  uint64      // the last epoch that the engine refused
+	// pendingLooks is how many looks in a row found clients in the accept queue;
+	// asking: it is being looked at who can accept them.
+	pendingLooks int
+	asking       bool
 	// early is the word of workers that they serve, come before the engine's.
 	early map[takeover.WorkerID]uint64
 }

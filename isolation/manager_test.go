@@ -104,6 +104,10 @@ func serve(ctx context.Context, a *worker.Assignment) error {
 			return nil
 		}
 		fmt.Fprintf(c, "%d %s %d %s\n", os.Getpid(), a.ProcessID, a.Epoch, a.Config["mark"])
+		if a.Config["deserts"] == strconv.FormatUint(a.Epoch, 10) {
+			a.Listener().Close()
+			select {}
+		}
 		go func() {
 			_, _ = io.Copy(io.Discard, c)
 			c.Close()

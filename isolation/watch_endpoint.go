@@ -30,6 +30,7 @@ func (m *Manager) watchEndpoints() {
 	for _, e := range m.watched[:turn] {
 		if m.bindings[e.ProcessID] == e {
 			m.checkEndpoint(e)
+			m.checkDeserted(e)
 		}
 	}
 	m.watched = m.watched[turn:]

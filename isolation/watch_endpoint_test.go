@@ -129,3 +129,20 @@ func TestAddressThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 	default:
 	}
 }
+
+// A worker that closes its listening socket and answers probes on is replaced
+// when a client waits: nobody else would ever accept it.
+func TestWorkerThatClosedItsSocketIsReplaced(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Config["deserts"] = "1" }))
+	b := h.acquire("a", "acme")
+	h.waitForSpare()
+	pid, _, _, _ := ask(t, b.Address) // the last one that it accepts
+	require.Equal(t, b.Pid, pid)
+	pid, _, epoch, _ := askOther(t, b.Address, b.Pid)
+	require.Equal(t, uint64(2), epoch)
+	h.until("it is the binding's worker", func() bool {
+		now, _ := h.Lookup(b.ProcessID)
+		return now.Pid == pid
+	})
+	require.Contains(t, h.waitFor(event.WorkerFailed, b.ProcessID).Message, "closed its listening socket")
+}

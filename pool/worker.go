@@ -10,6 +10,7 @@ import (
 	"understudy/internal/cgroup"
 	"understudy/internal/loop"
 	"understudy/internal/poll"
+	"understudy/internal/procfs"
 	"understudy/sentinel"
 	"understudy/takeover"
 )
@@ -73,6 +74,17 @@ func (w *Worker) Dead() bool {
 }
 
 func (w *Worker) alive() bool { return w.life.alive() }
+
+// Processes are the pids of a living worker and of what it started. Where it has
+// no control group, all of /proc is looked at. It is not for the loop.
+func (w *Worker) Processes() []int {
+	if w.group != nil {
+		if pids, err := w.group.Pids(); err == nil {
+			return pids
+		}
+	}
+	return append(procfs.All(func(pid int) bool { return pid != w.Pid && marked(pid, w.Name) }), w.Pid)
+}
 
 // cause says how a worker ended: our reason for killing it, or its own way.
 func (w *Worker) cause() Cause {

@@ -21,3 +21,19 @@ func Children() (pids []int) {
 	}
 	return pids
 }
+
+// All are the processes of this machine that are wanted.
+func All(wanted func(pid int) bool) (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && wanted(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
