@@ -258,9 +258,14 @@ func TestAStandstillIsNoticed(t *testing.T) {
 	require.True(t, h.await())
 	require.NoError(t, e.Check(0), "nothing to do")
 
-	// Another owner has the cell, so the thread's next commit ends it, and it hangs.
-	_, err = shared.Take(2)
+	// Somebody commits in its place, so the thread's next commit ends it, and it
+	// hangs. It does so twice: the thread still writes to the slot of the first.
+	other, err := shared.Take(1)
 	require.NoError(t, err)
+	for range 2 {
+		*other.Next() = *other.Current()
+		require.NoError(t, other.Commit())
+	}
 	h.handIn()
 	require.ErrorContains(t, e.Check(50*time.Millisecond), "audio: block 1 waits for more than 50ms")
 	close(hung)
