@@ -21,15 +21,24 @@ func (m *Manager) died(e *entry, ev takeover.Event) {
 	m.judge(e, ev.Dead)
 }
 
-// judge says once of each active worker that died whether its life was short.
+// judge counts the death of an active worker, once.
 func (m *Manager) judge(e *entry, w takeover.WorkerID) {
 	if w != e.phase.worker || w == e.judged {
 		return
 	}
-	e.judged = w
 	if e.manifest.CrashBudget.Max > 0 {
 		e.deaths = append(e.deaths, time.Now())
 	}
+	m.lived(e, w)
+}
+
+// lived says once of each active worker whether its life was short, if it has
+// died or wants to stop: both take a standby.
+func (m *Manager) lived(e *entry, w takeover.WorkerID) {
+	if w != e.phase.worker || w == e.judged {
+		return
+	}
+	e.judged = w
 	m.apply(e, input{kind: inLived, short: !e.phase.serving || time.Since(e.Activated) < m.longLife(e)})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"understudy/patterns"
+	"understudy/pool"
 )
 
 // While the worker of a binding that ends finishes what it has begun, nobody
@@ -41,4 +42,23 @@ func TestDrainRefusesNewClientsAtOnce(t *testing.T) {
 			require.Greater(t, epoch, b.Epoch)
 		})
 	}
+}
+
+// Of two ends of the grace period the earlier one counts, whichever was said
+// first.
+func TestSecondReleaseCanBeSooner(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Config["linger"] = "5m" }))
+	b := h.acquire("a", "acme")
+	ended := make(chan error, 1)
+	go func() { ended <- h.Release(h.ctx(), b.ProcessID, ReleaseOptions{Grace: 5 * time.Minute}) }()
+	h.until("it drains", func() (draining bool) {
+		h.loop.Do(func() {
+			e := h.bindings[b.ProcessID]
+			w := h.Keeper().Worker(e.phase.worker)
+			draining = w != nil && w.State() == pool.Draining
+		})
+		return draining
+	})
+	require.NoError(t, h.Release(h.ctx(), b.ProcessID, ReleaseOptions{Grace: 50 * time.Millisecond}))
+	require.NoError(t, <-ended)
 }

@@ -97,6 +97,9 @@ func (e *endpoint) bind() (err error) {
 }
 
 func (e *endpoint) bindUnix() error {
+	if err := makeFolder(filepath.Dir(e.address)); err != nil {
+		return err
+	}
 	// What lies there is ours, or left from a supervisor that is gone: the lock
 	// on the runtime directory says that no other one is running.
 	if err := fault.Do(fault.EndpointUnlink, func() error { return os.Remove(e.address) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -129,6 +132,23 @@ func (e *endpoint) bindUnix() error {
 		e.keepName()
 	}
 	return err
+}
+
+// makeFolder makes the folder of the endpoints where it is gone. Where root's
+// workers serve all users, everybody may go through it to the sockets, which have
+// modes of their own, but list nothing.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	mode := os.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711
+	}
+	return os.Chmod(dir, mode)
 }
 
 func (e *endpoint) unixSocket() (int, error) {
@@ -216,8 +236,8 @@ func (e *endpoint) listens() bool {
 		return false
 	}
 	// A unix socket that was shut down says that it listens, and hangs up.
-	ready, err := poll.Now(e.socket, 0)
-	return err == nil && ready&unix.POLLHUP == 0
+	ready, err := poll.Now(e.socket, unix.POLLRDHUP)
+	return err == nil && ready&(unix.POLLHUP|unix.POLLRDHUP) == 0
 }
 
 // open makes the socket where there is none, and opens the address.
@@ -258,10 +278,28 @@ func (e *endpoint) target() string {
 // the address.
 func (e *endpoint) shut() error {
 	if e.socket >= 0 && e.network == "unix" { // it stays at its path, and refuses from there
-		return os.NewSyscallError("shutdown", unix.Shutdown(e.socket, unix.SHUT_RDWR))
+		if err := unix.Shutdown(e.socket, unix.SHUT_RDWR); err != nil {
+			return os.NewSyscallError("shutdown", err)
+		}
+		e.dismiss()
+		return nil
 	}
 	e.end()
 	return e.bind()
+}
+
+// dismiss ends the connections of those who wait. A unix socket that was shut
+// down keeps them until its last copy is closed.
+func (e *endpoint) dismiss() {
+	for {
+		fd, _, err := unix.Accept4(e.socket, unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			unix.Close(fd)
+		case !errors.Is(err, unix.EINTR):
+			return
+		}
+	}
 }
 
 func (e *endpoint) unlink() {

@@ -35,7 +35,11 @@ func (m *Manager) activated(e *entry, ev takeover.Event) {
 		return
 	}
 	waited := e.phase.waiting
-	if ev.Dead != 0 && !waited && !ev.Handover { // else died was called when it began to wait
+	switch { // where it waited, this was done when it began to
+	case ev.Dead == 0 || waited:
+	case ev.Handover:
+		m.lived(e, ev.Dead)
+	default:
 		m.died(e, ev)
 	}
 	defer m.handedOver(e, ev)

@@ -43,6 +43,9 @@ func TestBindingHealsWhenStartsSucceedAgain(t *testing.T) {
 				b := h.acquire("a", "acme")
 				require.NoError(t, os.Remove(gate))
 				require.NoError(t, unix.Kill(b.Pid, unix.SIGKILL))
+				waits, err := net.Dial(network, strings.TrimPrefix(b.Address, "unix://"))
+				require.NoError(t, err)
+				defer waits.Close()
 				h.waitFor(event.BindingFailed, b.ProcessID)
 				if name == "queue" {
 					answer := make(chan uint64)
@@ -55,6 +58,10 @@ func TestBindingHealsWhenStartsSucceedAgain(t *testing.T) {
 					return
 				}
 				h.refused(b)
+				require.NoError(t, waits.SetReadDeadline(time.Now().Add(30*time.Second)))
+				_, err = waits.Read(make([]byte, 1))
+				require.Error(t, err)
+				require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "who waited already is refused too")
 				require.NoError(t, os.WriteFile(gate, nil, 0o600))
 				for tries := 0; ; tries++ {
 					now, ok := h.Lookup(b.ProcessID)

@@ -252,6 +252,9 @@ func (m *Manager) Release(ctx context.Context, processID string, o ReleaseOption
 		}
 		e.released = append(e.released, done)
 		m.apply(e, input{kind: inRelease, force: o.Force})
+		if w := m.keeper.Worker(e.phase.worker); w != nil && o.Grace > 0 && e.phase.state == Draining && !e.phase.disarming {
+			m.keeper.End(w, o.Grace, false) // only an earlier end counts
+		}
 		return nil
 	}); err != nil {
 		return err

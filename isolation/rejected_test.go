@@ -85,3 +85,18 @@ func TestCommandsThatTheEngineNeverTakesAreGivenUpVisibly(t *testing.T) {
 	_, _, epoch, _ := askOther(t, b.Address, second)
 	require.Greater(t, epoch, uint64(2))
 }
+
+// However long the engine does not take a plan, it is asked at a bounded rate.
+func TestEngineIsAskedAtABoundedRate(t *testing.T) {
+	h := newHouseApart(t, func(*Config) {}, manifest("a", func(m *patterns.Manifest) {
+		m.Spares, m.StartTimeout = patterns.Spares{Min: 2, Max: 2}, time.Minute
+	}))
+	b := h.acquire("a", "acme")
+	h.until("two spares", func() bool { return h.standbys() == 2 })
+	h.openFiles(3)
+	require.NoError(t, unix.Kill(b.Pid, unix.SIGKILL))
+	pid, _, _, _ := askOther(t, b.Address, b.Pid)
+	require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+	<-time.After(6 * time.Second)
+	require.Less(t, h.EngineTrouble().Rejected, uint64(200))
+}

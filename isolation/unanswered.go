@@ -24,10 +24,11 @@ func (m *Manager) expectAnswer(e *entry) {
 
 func (m *Manager) askLater(e *entry, pause time.Duration) {
 	e.answer = m.loop.After(pause, func() {
-		e.answer = nil
 		if m.bindings[e.ProcessID] != e || !m.unanswered(e) {
+			e.answer = nil
 			return
 		}
+		// Set meanwhile, so that what follows from it expects no second answer.
 		m.arm(e, output{kind: outArm, worker: e.phase.worker, epoch: e.phase.next()}, true)
 		m.askLater(e, min(2*pause, answerMax))
 	})

@@ -49,12 +49,13 @@ func TestNameOfAnEndpointComesBack(t *testing.T) {
 
 // A socket that was shut down is of no use to its worker either.
 func TestEndpointThatWasShutDownIsMadeAgain(t *testing.T) {
-	for _, network := range []string{"unix", "tcp"} {
-		t.Run(network, func(t *testing.T) {
+	for name, how := range map[string]int{"unix": unix.SHUT_RDWR, "tcp": unix.SHUT_RDWR, "unix, for reading": unix.SHUT_RD} {
+		t.Run(name, func(t *testing.T) {
+			network, _, _ := strings.Cut(name, ",")
 			h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Listen = network }))
 			b := h.acquire("a", "acme")
 			require.NoError(t, h.call(h.ctx(), func() error {
-				return unix.Shutdown(h.bindings[b.ProcessID].endpoint.socket, unix.SHUT_RDWR)
+				return unix.Shutdown(h.bindings[b.ProcessID].endpoint.socket, how)
 			}))
 			h.until("it is made again", func() bool {
 				now, _ := h.Lookup(b.ProcessID)
@@ -66,6 +67,17 @@ func TestEndpointThatWasShutDownIsMadeAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The folder of the endpoints comes back with the next look.
+func TestFolderOfEndpointsComesBack(t *testing.T) {
+	h := newHouse(t, manifest("a", nil))
+	b := h.acquire("a", "acme")
+	path := strings.TrimPrefix(b.Address, "unix://")
+	require.NoError(t, os.RemoveAll(filepath.Dir(path)))
+	h.waitFor(event.Repaired, b.ProcessID)
+	_, _, epoch, _ := ask(t, b.Address)
+	require.Greater(t, epoch, b.Epoch)
 }
 
 // obstruct puts something in the place of an endpoint's name that cannot be
