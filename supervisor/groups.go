@@ -23,12 +23,14 @@ func (s *Supervisor) instance() string {
 
 // openGroups makes the folder of this life's control groups. Workers of an
 // earlier life, which did not stop in order, go on in theirs: nobody ends them,
-// and nobody fails them over, until a supervisor can take them back.
+// and nobody fails them over, until a supervisor can take them back. What is
+// empty of those lives is removed.
 func (s *Supervisor) openGroups() error {
 	if !s.cfg.Cgroups {
 		s.whyNoGroups = "cgroups is false in the configuration"
 		return nil
 	}
+	cgroup.Sweep(s.instance() + "-")
 	tree, err := cgroup.Open(fmt.Sprintf("%s-%d", s.instance(), os.Getpid()))
 	if err != nil {
 		s.whyNoGroups = err.Error()

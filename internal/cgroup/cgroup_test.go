@@ -121,3 +121,21 @@ func TestOtherFoldersAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotSupported)
 	require.NoDirExists(t, filepath.Join(dir, "understudy-x"))
 }
+
+// A tree of a life that is over goes when its last process has ended, no sooner.
+func TestEmptyTreesOfEarlierLivesAreRemoved(t *testing.T) {
+	earlier, err := Open(fmt.Sprintf("test-%d-earlier", os.Getpid()))
+	if err != nil {
+		t.Skipf("control groups cannot be made here: %v", err)
+	}
+	g, err := earlier.Make(1)
+	require.NoError(t, err)
+	cmd, _ := inGroup(t, g, "echo runs; exec sleep 300")
+	mine := fmt.Sprintf("test-%d-", os.Getpid())
+	Sweep(mine)
+	require.DirExists(t, g.Dir())
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	Sweep(mine)
+	require.NoDirExists(t, earlier.Dir())
+}

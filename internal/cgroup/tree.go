@@ -27,6 +27,27 @@ func Open(instance string) (*Tree, error) {
 	return open(parent, instance)
 }
 
+// Sweep removes the trees of instances whose name begins with prefix, as far as
+// no process is left in them. A group in which one lives stays.
+func Sweep(prefix string) {
+	parent, err := own()
+	if err != nil {
+		return
+	}
+	sweep(parent, prefix)
+}
+
+func sweep(parent, prefix string) {
+	trees, _ := filepath.Glob(filepath.Join(parent, "understudy-"+prefix+"*"))
+	for _, tree := range trees {
+		groups, _ := (&Tree{dir: tree}).Groups()
+		for _, g := range groups {
+			_ = g.remove() // EBUSY where a process is left
+		}
+		_ = os.Remove(tree)
+	}
+}
+
 func open(parent, instance string) (*Tree, error) {
 	// To clone a process into a group takes the right to write this file in the
 	// nearest common ancestor, which is the parent.
