@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"understudy/patterns"
 )
@@ -30,4 +31,22 @@ func openAt(address string) (int, error) {
 		return -1, err
 	}
 	return boundTCP(at, false)
+}
+
+func TestBrokenEndpointsAreSeen(t *testing.T) {
+	for name, harm := range map[string]func(e *endpoint){
+		"the socket is shut down": func(e *endpoint) { _ = unix.Shutdown(e.socket, unix.SHUT_RDWR) },
+		"the path is gone":        func(e *endpoint) { _ = unix.Unlink(e.address) },
+	} {
+		e, err := openEndpoint("unix", makeDirs(t), "ns:a:x", "", patternsEndpoint, nil)
+		require.NoError(t, err)
+		require.True(t, e.reachable(), name)
+		harm(e)
+		require.False(t, e.reachable(), name)
+		unix.Close(e.socket)
+		require.NoError(t, e.bind())
+		require.NoError(t, e.listen())
+		require.True(t, e.reachable(), name)
+		e.close()
+	}
 }

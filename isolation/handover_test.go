@@ -6,58 +6,28 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"understudy/internal/event"
+	"understudy/patterns"
 )
 
-func TestFreedPortsRestAndComeBackToTheirOwn(t *testing.T) {
-	e, err := openEndpoint("tcp", "", "ns:a:x", "", patternsEndpoint, nil)
-	require.NoError(t, err)
-	address := e.address
-	var rest restingPorts
-	rest.put(restingPort{processID: "ns:a:x", address: address, socket: e.release(), since: time.Now()})
-
-	_, err = openAt(address)
-	require.ErrorIs(t, err, unix.EADDRINUSE, "it is nobody else's")
-	require.Empty(t, rest.take("ns:b:x"))
-	require.Equal(t, address, rest.take("ns:a:x"))
-	again, err := openEndpoint("tcp", "", "ns:a:x", address, patternsEndpoint, nil)
-	require.NoError(t, err)
-	require.Equal(t, address, again.address)
-	again.close()
-}
-
-func TestRestingPortsAreBounded(t *testing.T) {
-	var rest restingPorts
-	for range maxResting + 10 {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		require.NoError(t, err)
-		rest.put(restingPort{socket: fd, since: time.Now()})
+// A worker that wants to stop soon after its activation takes a standby as one
+// that dies: a binding of such workers leaves the last standby to others.
+func TestHandoversInQuickSuccessionLeaveAStandbyToOthers(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) {
+		m.Spares, m.StartTimeout = patterns.Spares{Min: 3, Max: 3}, time.Minute
+		m.Config["slow"] = "2s"
+	}))
+	h.acquire("a", "good")
+	b := h.acquire("a", "restless")
+	h.until("all spares", func() bool { return h.standbys() == 3 })
+	for range 1 + reservesFrom { // the first has lived for long
+		now, _ := h.Lookup(b.ProcessID)
+		require.NoError(t, unix.Kill(now.Pid, unix.SIGTERM))
+		h.waitFor(event.Failover, b.ProcessID)
+		h.engineKnows()
 	}
-	require.Len(t, rest, maxResting)
-	for _, p := range rest {
-		unix.Close(p.socket)
-	}
-}
-
-func TestSessionScope(t *testing.T) {
-	k := Key{Level: LevelSession, Namespace: "acme", Session: "42"}
-	require.Equal(t, "session:42:x", k.scoped("x", "session"))
-	require.Equal(t, "session:acme/42:x", k.scoped("x", "namespace_session"))
-}
-
-func TestBrokenEndpointsAreSeen(t *testing.T) {
-	for name, harm := range map[string]func(e *endpoint){
-		"the socket is shut down": func(e *endpoint) { _ = unix.Shutdown(e.socket, unix.SHUT_RDWR) },
-		"the path is gone":        func(e *endpoint) { _ = unix.Unlink(e.address) },
-	} {
-		e, err := openEndpoint("unix", makeDirs(t), "ns:a:x", "", patternsEndpoint, nil)
-		require.NoError(t, err)
-		require.True(t, e.reachable(), name)
-		harm(e)
-		require.False(t, e.reachable(), name)
-		unix.Close(e.socket)
-		require.NoError(t, e.bind())
-		require.NoError(t, e.listen())
-		require.True(t, e.reachable(), name)
-		e.close()
-	}
+	var reserve int
+	h.loop.Do(func() { reserve = h.reserve(h.bindings[b.ProcessID]) })
+	require.Equal(t, 1, reserve)
 }
