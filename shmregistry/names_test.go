@@ -159,7 +159,7 @@ func TestANameThatAnotherFileTook(t *testing.T) {
 // cannot be made again. That is told, and the segment goes on.
 func TestANameThatIsLost(t *testing.T) {
 	p := newPlace(t)
-	r, told := p.openTold(t)
+	r, _ := p.openTold(t)
 	_, mapped := mustPrepare(t, r, "b", 1, shared)
 	copy(mapped[0].Data(), "kept")
 	seconds, err := filepath.Glob(filepath.Join(p.shm, "*", "*"))
@@ -171,7 +171,7 @@ func TestANameThatIsLost(t *testing.T) {
 
 	require.NoError(t, r.Close())
 	require.NoError(t, os.RemoveAll(filepath.Dir(seconds[0])))
-	r, told = p.openTold(t)
+	r, told := p.openTold(t)
 	require.FileExists(t, seconds[0])
 	mustPrepare(t, r, "b", 1, shared)
 	path := r.List()[0].Path
