@@ -9,11 +9,15 @@ import (
 const aheadInFlight = 1024
 
 // limitFiles gives a process a lower limit of descriptors than ours. What is in
-// flight in unix sockets is counted for each user, and whoever sends more is
-// held against a limit of its own (ETOOMANYREFS, unix(7)). So a worker that
-// fills sockets of its own is refused before the engine is, which runs as the
-// same user, and has our limit. With CAP_SYS_RESOURCE neither is.
-func limitFiles(pid int) error {
+// flight in unix sockets is counted for each user, and a sender is held against
+// a limit of its own (ETOOMANYREFS, unix(7)). So a worker that fills sockets of
+// its own is refused before the engine is, which runs as the same user and has
+// our limit. Root is not held against it: its workers keep the limit that the
+// supervisor was started with.
+func limitFiles(pid, uid int) error {
+	if uid == 0 {
+		return nil
+	}
 	var ours, theirs unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &ours); err != nil {
 		return err

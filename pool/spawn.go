@@ -131,7 +131,7 @@ func spawn(m *patterns.Manifest, name string, id uint64, s surroundings) (p *pro
 	p.pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
 	// Nothing here can be done between fork and exec, so a worker has our score
 	// and our limit for its first moment.
-	if err := limitFiles(pid); err != nil {
+	if err := limitFiles(pid, os.Geteuid()); err != nil {
 		return p, abandon(pid, fmt.Errorf("limit of descriptors: %w", err))
 	}
 	// Whoever protects the supervisor from the OOM killer does not mean its
