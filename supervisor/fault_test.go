@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,7 +88,7 @@ func (f *faulty) launchAndRelease() {
 		_, _ = f.launcher.TerminatePattern(ctx, &launcher.TerminateRequest{ProcessId: r.ProcessId})
 	})
 	f.calls.Go(func() { // while it waits for a worker
-		<-time.After(time.Duration(f.random.Int64N(int64(30 * time.Millisecond))))
+		<-time.After(time.Duration(rand.Int64N(int64(30 * time.Millisecond))))
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		_, _ = f.launcher.TerminatePattern(ctx, &launcher.TerminateRequest{ProcessId: "ns:" + namespace + ":echo-unix"})
@@ -181,7 +182,7 @@ func (f *faulty) suffer(at fault.Faults, l fault.Label) {
 			}
 		}
 		ways[n%len(ways)]()
-		<-time.After(time.Duration(f.random.Int64N(int64(200 * time.Millisecond))))
+		<-time.After(time.Duration(rand.Int64N(int64(200 * time.Millisecond))))
 	}
 	for _, c := range companions[l] {
 		f.daemons.Disarm(c.label)
