@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"understudy/internal/cgroup"
+	"understudy/internal/paths"
 	"understudy/proto/prism/launcher"
 	understudyv1 "understudy/proto/understudy/v1"
 	"understudy/proto/understudy/v1/service"
@@ -149,15 +151,24 @@ func (d *daemon) stop() error {
 	}
 }
 
-// end leaves nothing of the daemon behind, however the test went.
+// end leaves nothing of the daemon behind, however the test went: workers of a
+// life that was killed live on, and so do their control groups.
 func (d *daemon) end() {
 	if err := d.stop(); err != nil {
 		d.t.Errorf("understudyd: %v", err)
 		_ = d.cmd.Process.Kill()
-		for _, p := range marked(d.t, d.mark()) {
+	}
+	d.eventually(func() error {
+		left := marked(d.t, d.mark())
+		for _, p := range left {
 			_ = unix.Kill(p.pid, unix.SIGKILL)
 		}
-	}
+		if len(left) > 0 {
+			return fmt.Errorf("%v lives", left)
+		}
+		return nil
+	})
+	cgroup.Sweep(paths.Instance(d.path("run")) + "-")
 }
 
 // stopClean stops the daemon and checks that nothing of it is left.

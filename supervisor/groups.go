@@ -1,25 +1,17 @@
 package supervisor
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"time"
 
 	"understudy/internal/cgroup"
+	"understudy/internal/paths"
 	"understudy/sentinel"
 )
 
 // leftoverTimeout bounds the wait for the end of what is left in groups of our name.
 const leftoverTimeout = 10 * time.Second
-
-// instance names the supervisors of one runtime directory, of which there is
-// one at a time.
-func (s *Supervisor) instance() string {
-	sum := sha256.Sum256([]byte(s.cfg.RuntimeDir))
-	return hex.EncodeToString(sum[:6])
-}
 
 // openGroups makes the folder of this life's control groups. Workers of an
 // earlier life, which did not stop in order, go on in theirs: nobody ends them,
@@ -30,8 +22,8 @@ func (s *Supervisor) openGroups() error {
 		s.whyNoGroups = "cgroups is false in the configuration"
 		return nil
 	}
-	cgroup.Sweep(s.instance() + "-")
-	tree, err := cgroup.Open(fmt.Sprintf("%s-%d", s.instance(), os.Getpid()))
+	s.sweepGroups()
+	tree, err := cgroup.Open(fmt.Sprintf("%s-%d", paths.Instance(s.cfg.RuntimeDir), os.Getpid()))
 	if err != nil {
 		s.whyNoGroups = err.Error()
 		return nil
@@ -48,6 +40,9 @@ func (s *Supervisor) openGroups() error {
 	s.groups = tree
 	return nil
 }
+
+// sweepGroups removes what is empty of the groups of earlier lives.
+func (s *Supervisor) sweepGroups() { cgroup.Sweep(paths.Instance(s.cfg.RuntimeDir) + "-") }
 
 // groupsFeature says whether what a worker forks can be ended with it.
 func (s *Supervisor) groupsFeature() sentinel.Feature {

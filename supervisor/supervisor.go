@@ -28,6 +28,7 @@ import (
 	"understudy/internal/event"
 	"understudy/internal/loop"
 	"understudy/internal/observe"
+	"understudy/internal/paths"
 	"understudy/isolation"
 	"understudy/patterns"
 	"understudy/pool"
@@ -121,7 +122,10 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		return err
 	}
 	if s.groups != nil {
-		defer func() { err = errors.Join(err, s.groups.Close()) }()
+		defer func() {
+			err = errors.Join(err, s.groups.Close())
+			s.sweepGroups() // workers of earlier lives can have ended meanwhile
+		}()
 	}
 	s.adoptStrays()
 	if s.openQueues(); s.queues != nil {
@@ -165,7 +169,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 			Strays:              s.strays,
 			MaxWorkers:          s.cfg.Limits.Workers,
 			Descriptors:         countDescriptors,
-			Instance:            s.instance(),
+			Instance:            paths.Instance(s.cfg.RuntimeDir),
 			Pace:                s.cfg.Pace,
 			Realtime:            s.cfg.Sentinel.Realtime,
 			MaxConcurrentStarts: s.cfg.ProcessManager.MaxConcurrentStarts,

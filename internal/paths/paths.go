@@ -7,6 +7,8 @@
 package paths
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,6 +40,13 @@ func runtimeDir(uid int, runUser string, env func(string) string) string {
 		return filepath.Join(dir, name)
 	}
 	return "/tmp/" + name + "-" + strconv.Itoa(uid)
+}
+
+// Instance is a short name of the supervisors of one runtime directory, of which
+// there is one at a time.
+func Instance(runtimeDir string) string {
+	sum := sha256.Sum256([]byte(runtimeDir))
+	return hex.EncodeToString(sum[:6])
 }
 
 // StateDir is where this user's daemon keeps what must outlive a reboot:
