@@ -57,7 +57,7 @@ type Binding struct {
 	Pattern   string
 	Key       Key
 	State     State
-	// Healthy: active, and the last probe was answered.
+	// Healthy: active, the last probe was answered, and clients find the endpoint.
 	Healthy bool
 	// Address in gRPC target form: "unix:///path" or "127.0.0.1:port".
 	Address string

@@ -102,7 +102,7 @@ func (m *Manager) lookAt(e *entry, w takeover.WorkerID, wait time.Duration, roun
 		switch {
 		case round == 0, round < hedgeRounds && (held || runnable || now != ran):
 			m.lookAt(e, w, wait, round+1, now)
-		case !m.idle(e) || !e.phase.armed:
+		case !m.idle(e) || !e.phase.armed || e.phase.unsettled:
 			m.lookAt(e, w, 2*wait, round, now)
 		default:
 			m.apply(e, input{kind: inHedge, worker: w, idle: true})

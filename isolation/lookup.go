@@ -64,7 +64,7 @@ func (m *Manager) snapshot(e *entry) Binding {
 	b.Worker, b.Pid = "", 0
 	if w := m.keeper.Worker(e.phase.worker); w != nil {
 		b.Worker, b.Pid = w.Name, w.Pid
-		b.Healthy = b.State == Active && e.phase.serving && w.Healthy()
+		b.Healthy = b.State == Active && e.phase.serving && w.Healthy() && !e.unreachable
 	}
 	b.Standby = e.phase.worker != 0 && e.phase.armed && !e.phase.unsettled && m.idle(e)
 	if m.cfg.Segments != nil {

@@ -85,7 +85,6 @@ type Manager struct {
 	refused      [limitKinds]uint64
 	closing      bool
 	waiters      map[string]*waiters // by pattern
-	looks        int                 // how many of them a failed start looked at
 	// unsure are the standbys that a lost engine may have activated, with their
 	// patterns.
 	unsure map[takeover.WorkerID]string
@@ -127,6 +126,8 @@ type entry struct {
 	repeats  repeats     // of its plan
 	answer   *loop.Timer // when the engine is asked what became of its plan
 	refused  uint64      // the last epoch that the engine refused
+	// unreachable: its endpoint is broken, and could not be made again so far.
+	unreachable bool
 	// pendingLooks is how many looks in a row found clients in the accept queue;
 	// asking: it is being looked at who can accept them.
 	pendingLooks int
@@ -172,7 +173,7 @@ func NewManager(cfg Config, l *loop.Loop, reaper pool.Reaper, engine Engine) *Ma
 		Serving:     m.workerServing,
 		Draining:    m.workerDraining,
 		Exited:      m.workerExited,
-		StartFailed: m.startFailed,
+		StartFailed: func(key pool.PoolKey, err *pool.StartError) { m.startFailed(key, err) },
 		Event:       cfg.Event,
 		Unnoticed:   cfg.Unnoticed,
 	})

@@ -62,7 +62,7 @@ const (
 	inWaiting
 	// inDoomed: the engine saw that worker is dying.
 	inDoomed
-	// inLived: the active worker died; short says how long it lived.
+	// inLived: the active worker died, or wants to stop; short: so it did soon.
 	inLived
 	// inHedge: worker should accept by now; idle: another standby is there.
 	inHedge

@@ -97,20 +97,21 @@ func (m *Manager) openOldest(pattern string) {
 
 // startFailed gives the error to the launch that has waited longest for a worker
 // of the pattern. Failovers go on trying; those that have waited for as long as
-// a start may take are told, once.
-func (m *Manager) startFailed(key pool.PoolKey, err *pool.StartError) {
+// a start may take are told, once. It returns how many it has looked at.
+func (m *Manager) startFailed(key pool.PoolKey, err *pool.StartError) (looks int) {
 	w := m.waitersOf(string(key))
 	for e := w.first(waitRecovery); e != nil && time.Since(e.waiting) > e.manifest.StartTimeout; e = w.first(waitRecovery) {
-		m.looks++
+		looks++
 		e.failure = err
 		m.apply(e, input{kind: inFailing})
 		if e.waits == waitRecovery {
-			return // nothing moves it: the next failure tries again
+			return looks // nothing moves it: the next failure tries again
 		}
 	}
 	if e := w.first(waitLaunch); e != nil {
-		m.looks++
+		looks++
 		e.failure = err
 		m.apply(e, input{kind: inStartFailed})
 	}
+	return looks
 }

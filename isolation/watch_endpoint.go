@@ -66,18 +66,25 @@ func (e *endpoint) reachable() bool {
 // worker has the old socket, so another takes its place with the new one.
 func (m *Manager) checkEndpoint(e *entry) {
 	if e.phase.state != Active || e.endpoint.reachable() {
+		e.unreachable = false
 		return
 	}
 	// Its worker is innocent if only the name is gone.
 	if e.endpoint.network == "unix" && e.endpoint.listens() && e.endpoint.rename() {
+		e.unreachable = false
 		e.EndpointRepairs++
 		m.emit(e, event.Repaired, fmt.Sprintf("the name of endpoint %s was gone; made it again", e.Address), nil)
 		return
 	}
 	if err := e.endpoint.renew(); err != nil {
-		m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
+		e.LastError = fmt.Sprintf("endpoint cannot be made again: %v", err)
+		if !e.unreachable { // told once
+			e.unreachable = true
+			m.cfg.Pool.Log.Error("endpoint cannot be made again", "process_id", e.ProcessID, "error", err)
+		}
 		return
 	}
+	e.unreachable = false
 	e.EndpointRepairs++
 	m.emit(e, event.Repaired, fmt.Sprintf("endpoint %s was gone; made it again", e.Address), nil)
 	// To the engine a plan of the same epoch is the same plan: this one has

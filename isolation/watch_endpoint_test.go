@@ -104,6 +104,8 @@ func TestEndpointThatCannotBeMadeAgainKeepsItsSocket(t *testing.T) {
 		listens = e.endpoint.listens()
 	})
 	require.True(t, listens)
+	now, _ := h.Lookup(b.ProcessID)
+	require.False(t, now.Healthy, "nobody can reach it")
 	clear()
 	h.waitFor(event.Repaired, b.ProcessID)
 	pid, _, epoch, _ := ask(t, b.Address)
