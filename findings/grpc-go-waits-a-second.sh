@@ -7,11 +7,12 @@
 # though the channel's calls wait for a connection (WaitForReady).
 #
 # Seen with google.golang.org/grpc v1.85.0, a new channel's time to the first answer (ms):
-#	the first connection is closed 50 ms after the settings: 53
-#	the first connection is closed before the settings: 1001
+#	the first connection is closed 50 ms after the settings: 56
+#	the first connection is closed before the settings: 1002
 #
 # For Understudy: docs/PROTOCOL.md, "activate"; `greeter` in docs/PACE.md sends
 # the settings when it accepts.
+dir=$(mktemp -d)
 . "$(dirname "$0")/lib"
 need go
 cd "$dir"

@@ -5,12 +5,14 @@
 # socket that takes it for blocking fails at once: in Python accept() raises
 # BlockingIOError while getblocking() says True and gettimeout() None.
 #
-# Seen with gunicorn 20.1.0-6+deb12u1 (Debian 12), --bind fd://3:
+# Seen with gunicorn 20.1.0-6+deb12u1 (Debian 12, Python 3.11.2), --bind fd://3:
 #	before gunicorn: accept() waits
-#	after gunicorn's death: BlockingIOError, getblocking() True, gettimeout() None
+#	gunicorn answers: hello
+#	after gunicorn's death: BlockingIOError, getblocking() True gettimeout() None
 #
 # For Understudy: the supervisor's sockets are non-blocking from the start, and
 # docs/PROTOCOL.md, "activate", tells workers so.
+dir=$(mktemp -d)
 . "$(dirname "$0")/lib"
 need python3
 debs gunicorn=20.1.0-6+deb12u1 python3-gunicorn=20.1.0-6+deb12u1 python3-pkg-resources

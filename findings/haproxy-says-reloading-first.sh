@@ -10,6 +10,7 @@
 #	READY=1
 #
 # For Understudy: docs/PROTOCOL.md has no such message; a worker says ready once.
+dir=$(mktemp -d)
 . "$(dirname "$0")/lib"
 need python3
 debs haproxy=2.6.12-1+deb12u4 liblua5.3-0 libopentracing-c-wrapper0 libopentracing1

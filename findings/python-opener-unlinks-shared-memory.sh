@@ -7,12 +7,14 @@
 # track=False, which one has to know of.
 #
 # Seen with Python 3.11.2 (Debian 12, python3.11-minimal 3.11.2-6+deb12u8):
-#	made by the owner: /dev/shm/finding-<pid> exists
-#	after another process opened, read and closed it, and ended: it is gone
-#	... UserWarning: resource_tracker: There appear to be 1 leaked shared_memory objects to clean up at shutdown
+#	Python 3.11.2; made by the owner: /dev/shm/finding-26125
+#	read by another process: the state of the owner
+#	UserWarning: resource_tracker: There appear to be 1 leaked shared_memory objects to clean up at shutdown
+#	after its end: /dev/shm/finding-26125 is gone
 #
 # For Understudy: docs/PROTOCOL.md, "Segments", says how to open a named segment
 # in Python.
+dir=$(mktemp -d)
 . "$(dirname "$0")/lib"
 version=3.11.2-6+deb12u8
 debs python3.11-minimal=$version libpython3.11-minimal=$version libpython3.11-stdlib=$version
@@ -31,10 +33,12 @@ print("read by another process:", bytes(s.buf[:22]).decode())
 s.close()
 PY
 "$python" "$dir/open.py" "$name" 2>"$dir/log"
-sed -n 's/.*\(UserWarning: resource_tracker.*\)/\1/p' "$dir/log"
 # The tracker is a process of its own, which may end a little later.
 for _ in $(seq 100); do
-	test -e "$segment" || holds "the end of a process that opened the segment unlinked it"
+	test -e "$segment" || break
 	sleep 0.1
 done
-changed "$segment is still there after 10 s"
+sed -n 's/.*\(UserWarning: resource_tracker.*\)/\1/p' "$dir/log"
+test ! -e "$segment" || changed "$segment is still there after 10 s"
+echo "after its end: $segment is gone"
+holds "the end of a process that opened the segment unlinked it"
