@@ -26,8 +26,8 @@
 //	crashes.go, hedge.go, handover.go  deaths; workers that are stuck, or want to stop
 //	waiting.go      who waits for a worker
 //	rejected.go, unanswered.go, reconnect.go    an engine that does not take, answer, or live
-//	endpoint.go, endpoint_tcp.go       the listening sockets
-//	watch_endpoint.go, kept_name.go, ports.go   their addresses, kept
+//	endpoint.go, endpoint_unix.go, endpoint_tcp.go   the listening sockets
+//	watch_endpoint.go, deserted.go, kept_name.go, ports.go   their addresses, kept
 //	segments.go     the shared memory of a binding
 //	routes.go       the route table and those who watch it
 package isolation

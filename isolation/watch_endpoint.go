@@ -65,8 +65,14 @@ func (e *endpoint) reachable() bool {
 // down the socket that all share, and cleaners take paths away. The active
 // worker has the old socket, so another takes its place with the new one.
 func (m *Manager) checkEndpoint(e *entry) {
-	if e.phase.state != Active || e.endpoint.reachable() {
+	if e.phase.state != Active {
+		return
+	}
+	if e.endpoint.reachable() {
 		e.unreachable = false
+		if e.endpoint.socket >= 0 {
+			_ = e.endpoint.listen() // its worker's framework may have set another backlog
+		}
 		return
 	}
 	// Its worker is innocent if only the name is gone.

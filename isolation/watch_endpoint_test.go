@@ -69,6 +69,28 @@ func TestEndpointThatWasShutDownIsMadeAgain(t *testing.T) {
 	}
 }
 
+// What a worker's framework does to the socket that all share is undone, before a
+// failover in which clients queue there.
+func TestBacklogAndNonblockingAreSetAgain(t *testing.T) {
+	h := newHouse(t, manifest("a", func(m *patterns.Manifest) { m.Listen, m.Endpoint.Backlog = "tcp", 100 }))
+	b := h.acquire("a", "acme")
+	var socket int
+	h.loop.Do(func() { socket = h.bindings[b.ProcessID].endpoint.socket })
+	is := func() (backlog uint32, nonblocking bool) {
+		info, err := unix.GetsockoptTCPInfo(socket, unix.IPPROTO_TCP, unix.TCP_INFO)
+		require.NoError(t, err)
+		flags, err := unix.FcntlInt(uintptr(socket), unix.F_GETFL, 0)
+		require.NoError(t, err)
+		return info.Sacked, flags&unix.O_NONBLOCK != 0
+	}
+	require.NoError(t, unix.Listen(socket, 5))
+	require.NoError(t, unix.SetNonblock(socket, false))
+	h.until("both are set again", func() bool {
+		backlog, nonblocking := is()
+		return backlog == 100 && nonblocking
+	})
+}
+
 // The folder of the endpoints comes back with the next look.
 func TestFolderOfEndpointsComesBack(t *testing.T) {
 	h := newHouse(t, manifest("a", nil))

@@ -111,7 +111,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer lock.Close()
-	if err := s.openRuntimeDir(); err != nil {
+	if err := isolation.MakeDir(s.cfg.RuntimeDir); err != nil {
 		return err
 	}
 	if err := s.openSegments(); err != nil {
@@ -216,17 +216,6 @@ const lastWait = 5 * time.Second
 // the end of.
 func (s *Supervisor) leave() {
 	s.leaving = fmt.Errorf("the stop went on without %s", strings.Join(s.manager.Remaining(), ", "))
-}
-
-// openRuntimeDir makes the folder of the endpoints. Where root's workers serve
-// all users, everybody may go through to the sockets, which have modes of their
-// own, but list nothing.
-func (s *Supervisor) openRuntimeDir() error {
-	dir := filepath.Join(s.cfg.RuntimeDir, isolation.EndpointDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil || os.Geteuid() != 0 {
-		return err
-	}
-	return errors.Join(os.Chmod(s.cfg.RuntimeDir, 0o711), os.Chmod(dir, 0o711))
 }
 
 // serve offers the API and the observers' pages until ctx ends.
