@@ -18,16 +18,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	busyload "understudy/bench/internal/busy"
+	"understudy/bench/internal/busy"
+	"understudy/bench/internal/command"
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/report"
 	"understudy/bench/internal/role"
@@ -39,67 +37,49 @@ import (
 	"understudy/shmregistry/segment"
 )
 
-// The loads.
-const (
-	idle = "idle"
-	busy = "busy"
-)
-
 // forPicture is the number of kills in a take that is made for the picture only.
 const forPicture = 3
 
 // startTimeout is for a worker of several GB beside busy cores.
 const startTimeout = 2 * time.Minute
 
-var roles = role.Roles{busyload.Role: busyload.Main, standstill.Role: standstill.Main}
+var roles = role.Roles{busy.Role: busy.Main, standstill.Role: standstill.Main}
 
 func main() {
 	role.Play(roles)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "audio:", err)
-		stop()
-		os.Exit(1)
-	}
+	command.Main("audio", run)
 }
 
 // options are the flags.
 type options struct {
+	command.Output
 	kills, lookahead, ballast, spares int
-	load, wav, out, picture           string
-	file                              string // of -report
+	load, wav, picture                string
 	understudyd, dsp                  string
 	again                             bool
 }
 
-func (o *options) parse(args []string, stderr io.Writer) error {
+func (o *options) read(args []string, stderr io.Writer) error {
 	f := flag.NewFlagSet("audio", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.IntVar(&o.kills, "kills", 60, "kills, one a second")
-	f.StringVar(&o.load, "load", idle, "load: idle, busy (every core computes)")
+	f.StringVar(&o.load, "load", busy.Idle, "load: idle, busy (every core computes)")
 	f.IntVar(&o.lookahead, "lookahead", 1, "blocks of 5.33 ms that a block may be late")
 	f.IntVar(&o.ballast, "ballast", 0, "resident memory of the worker in MiB")
 	f.IntVar(&o.spares, "spares", 1, "standbys to keep; 0 makes every kill a cold restart")
 	f.BoolVar(&o.again, "again", true, "under load, repeat a take that had dropouts with the look-ahead that it needed")
 	f.StringVar(&o.wav, "wav", "", "file to play, 48 kHz stereo, again and again; by default a test signal is made")
-	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
-	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	f.StringVar(&o.understudyd, "understudyd", "", "the daemon's program; by default it is built")
 	f.StringVar(&o.dsp, "dsp", "", "the pattern's program; by default it is built")
 	f.StringVar(&o.picture, "picture", "", "PNG file to draw a kill into; a short take without a standby is made for it")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("arguments %q are not understood; see --help", f.Args())
-	case o.load != idle && o.load != busy:
-		return fmt.Errorf("-load %q is none of %s, %s", o.load, idle, busy)
+	case o.load != busy.Idle && o.load != busy.Busy:
+		return fmt.Errorf("-load %q is none of %s, %s", o.load, busy.Idle, busy.Busy)
 	case o.kills < 0 || o.kills > 3600:
 		return fmt.Errorf("-kills %d is not from 0 to 3600", o.kills)
 	case o.lookahead < 0 || o.lookahead >= blocks.Ring:
@@ -125,14 +105,14 @@ type bench struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	b := &bench{}
-	if err := b.parse(args, stderr); err != nil {
+	if err := b.read(args, stderr); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(b.out, 0o755); err != nil {
+	if err := os.MkdirAll(b.Dir, 0o755); err != nil {
 		return err
 	}
 	if b.wav == "" {
-		b.wav = filepath.Join(b.out, "input.wav")
+		b.wav = filepath.Join(b.Dir, "input.wav")
 		if err := writeWAV(b.wav, testSignal()); err != nil {
 			return err
 		}
@@ -144,25 +124,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, b.dir.Close()) }()
-	for program, pkg := range map[*string]string{&b.understudyd: daemon.Program, &b.dsp: daemon.DSP} {
-		if *program == "" {
-			if *program, err = daemon.Build(ctx, b.dir.Join(), pkg); err != nil {
-				return err
-			}
-		}
+	if err := daemon.BuildMissing(ctx, b.dir.Join(), map[*string]string{&b.understudyd: daemon.Program, &b.dsp: daemon.DSP}); err != nil {
+		return err
 	}
 	realtime.MakeRoom()
 	// The host is the instrument: it collects its garbage between takes.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var printed bytes.Buffer
-	err = errors.Join(b.all(ctx, io.MultiWriter(stdout, &printed)), b.writeJSON())
-	if b.file == "" || err != nil {
+	if err := errors.Join(b.all(ctx, io.MultiWriter(stdout, &printed)), b.writeJSON()); err != nil {
 		return err
 	}
-	return report.Section(b.file, report.Command("audio", args), report.Source(b.understudyd), func(section *bytes.Buffer) error {
-		_, err := fmt.Fprintf(section, "```\n%s```\n", printed.String())
-		return err
-	})
+	return b.WriteText(report.Source(b.understudyd), printed.Bytes())
 }
 
 func (b *bench) all(ctx context.Context, stdout io.Writer) error {
@@ -171,10 +143,10 @@ func (b *bench) all(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	r.print(stdout)
-	if err := writeWAV(filepath.Join(b.out, "output.wav"), t.out); err != nil {
+	if err := writeWAV(filepath.Join(b.Dir, "output.wav"), t.out); err != nil {
 		return err
 	}
-	if o := b.options; o.load == busy && o.again && o.spares > 0 && r.Dropouts > 0 && r.Needed < blocks.Ring {
+	if o := b.options; o.load == busy.Busy && o.again && o.spares > 0 && r.Dropouts > 0 && r.Needed < blocks.Ring {
 		o.lookahead = r.Needed
 		again, _, err := b.take(ctx, o)
 		if err != nil {
@@ -202,8 +174,8 @@ func (b *bench) take(ctx context.Context, o options) (r *result, t *take, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.load == busy {
-		l, err := busyload.Start(ctx, runtime.NumCPU())
+	if o.load == busy.Busy {
+		l, err := busy.Start(ctx, runtime.NumCPU())
 		if err != nil {
 			return nil, nil, err
 		}
@@ -289,5 +261,5 @@ func (b *bench) writeJSON() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(b.out, "audio.json"), append(text, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(b.Dir, "audio.json"), append(text, '\n'), 0o644)
 }

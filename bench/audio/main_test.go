@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,20 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// built are the two programs, built once for all tests.
-var built = sync.OnceValues(func() (programs [2]string, err error) {
-	// Below the test binary's folder, which go test removes.
-	dir := filepath.Join(filepath.Dir(os.Args[0]), "programs")
-	if err = os.MkdirAll(dir, 0o755); err != nil {
-		return programs, err
-	}
-	for i, pkg := range []string{daemon.Program, daemon.DSP} {
-		if err == nil {
-			programs[i], err = daemon.Build(context.Background(), dir, pkg)
-		}
-	}
-	return programs, err
-})
+var built = daemon.BuildOnce(daemon.Program, daemon.DSP)
 
 func programs(t *testing.T) (understudyd, dsp string) {
 	t.Helper()

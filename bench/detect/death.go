@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/bench/internal/core"
 	"understudy/bench/internal/report"
 	"understudy/bench/internal/role"
 	"understudy/sentinel"
@@ -82,7 +82,7 @@ func (b *bench) once(ctx context.Context, t *table) (err error) {
 		return err
 	}
 	if t.row.death == sigsegv {
-		return removeCore(dir, t.row.mb)
+		return core.Remove(dir, t.row.mb)
 	}
 	return nil
 }
@@ -192,42 +192,4 @@ func (v *victim) end() error {
 			return fmt.Errorf("reap the heir: %w", err)
 		}
 	}
-}
-
-// allowCores has processes that are started from now on dump core, however
-// large. It says why not, or "".
-func allowCores() string {
-	b, err := os.ReadFile("/proc/sys/kernel/core_pattern")
-	if err != nil {
-		return err.Error()
-	}
-	if p := strings.TrimSpace(string(b)); strings.ContainsAny(p, "/|") {
-		return fmt.Sprintf("cores go to %q; `sysctl kernel.core_pattern=core` has them written where they can be removed", p)
-	}
-	no := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
-	if no != nil {
-		return fmt.Sprintf("core size limit: %v; try `ulimit -c unlimited`", no)
-	}
-	return ""
-}
-
-// removeCore removes the core that a process left and checks that it was whole.
-func removeCore(dir string, mb int) error {
-	cores, err := filepath.Glob(filepath.Join(dir, "core*"))
-	if err != nil {
-		return err
-	}
-	var written int64
-	for _, c := range cores {
-		if info, err := os.Stat(c); err == nil {
-			written += info.Size()
-		}
-		if err := os.Remove(c); err != nil {
-			return err
-		}
-	}
-	if written < int64(mb)<<20 || written == 0 {
-		return fmt.Errorf("the process of %d MB left a core of %d MB", mb, written>>20)
-	}
-	return nil
 }

@@ -14,15 +14,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	busyload "understudy/bench/internal/busy"
+	"understudy/bench/internal/busy"
+	"understudy/bench/internal/command"
+	"understudy/bench/internal/core"
 	"understudy/bench/internal/progress"
 	"understudy/bench/internal/report"
 	"understudy/bench/internal/role"
@@ -30,55 +27,42 @@ import (
 	"understudy/sentinel"
 )
 
-var roles = role.Roles{workerRole: worker, floorRole: floor, busyload.Role: busyload.Main}
+var roles = role.Roles{workerRole: worker, floorRole: floor, busy.Role: busy.Main}
 
 func main() {
 	role.Play(roles)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "detect:", err)
-		stop()
-		os.Exit(1)
-	}
+	command.Main("detect", run)
 }
 
 // options are the flags.
 type options struct {
-	sizes    []int
+	command.Output
+	sizes    command.Sizes
 	deaths   []string
 	loads    []string
 	workers  []string
 	n        int
 	rowLimit time.Duration
 	realtime bool
-	out      string
-	file     string // of -report
 }
 
-func (o *options) parse(args []string, stderr io.Writer) error {
-	*o = options{sizes: []int{0, 64, 256, 1024, 4096}, deaths: deathNames(), loads: loads, workers: workers}
+func (o *options) read(args []string, stderr io.Writer) error {
+	*o = options{sizes: command.Sizes{0, 64, 256, 1024, 4096}, deaths: deathNames(), loads: loads, workers: workers}
 	f := flag.NewFlagSet("detect", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.Func("size", "sizes of the process in MiB of resident memory (default 0,64,256,1024,4096); what memory does not allow is left out", o.setSizes)
-	f.Func("death", "ways to die (default all of "+fmt.Sprint(deathNames())+")", choose(&o.deaths, deathNames()))
-	f.Func("load", "loads: idle, busy (default both)", choose(&o.loads, loads))
-	f.Func("worker", "bare, or with an heir that shares its memory: bare, heir (default both)", choose(&o.workers, workers))
+	f.Var(&o.sizes, "size", "sizes of the process in MiB of resident memory; what memory does not allow is left out")
+	f.Var(command.Words{Chosen: &o.deaths, Known: deathNames()}, "death", "ways to die")
+	f.Var(command.Words{Chosen: &o.loads, Known: loads}, "load", "loads: idle, busy")
+	f.Var(command.Words{Chosen: &o.workers, Known: workers}, "worker", "bare, or with an heir that shares its memory: bare, heir")
 	f.IntVar(&o.n, "n", 200, "deaths in a row of the table")
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
 	f.BoolVar(&o.realtime, "realtime", true, "give the sentinels real-time priority where it is permitted")
-	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
-	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	quick := f.Bool("quick", false, "a few deaths of small processes, to see that it works")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
 	if *quick {
-		o.n, o.sizes = 2, []int{0, 16}
+		o.n, o.sizes = 2, command.Sizes{0, 16}
 	}
 	if f.NArg() > 0 || o.n < 1 {
 		return fmt.Errorf("arguments %q are not understood, or -n is not above 0; see --help", f.Args())
@@ -98,9 +82,9 @@ type bench struct {
 	stamp    *stamp
 }
 
-func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	b := &bench{floors: map[string]*report.Row{}}
-	if err := b.parse(args, stderr); err != nil {
+	if err := b.read(args, stderr); err != nil {
 		return err
 	}
 	b.report = report.New("From the death to the sentinel's notice", "source", "notice", "size", "death", "load", "worker")
@@ -118,13 +102,13 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	}
 	defer b.stopWatchers()
 	measured := b.all(ctx, stderr)
-	return errors.Join(measured, b.write(stdout, args))
+	return errors.Join(measured, b.Write(stdout, command.Table{Report: b.report, Name: "detect", Panels: []string{"death", "load", "worker"}}))
 }
 
 // all measures every row of the plan. A row that fails is noted and does not
 // disturb the others.
-func (b *bench) all(ctx context.Context, stderr *os.File) error {
-	cores := allowCores()
+func (b *bench) all(ctx context.Context, stderr io.Writer) error {
+	noCores := core.Allow()
 	var why string
 	if b.cgroup, why = newMemoryGroup(); b.cgroup != nil {
 		defer b.cgroup.close()
@@ -140,70 +124,29 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 		b.progress.Part("floor, %s", load)
 		row := b.report.Row("floor", sentinel.Exited.String(), "", string(sigkill), load, "")
 		b.floors[load] = row
-		if err := b.underLoad(ctx, load, func() error { return measureFloor(ctx, b.n, b.realtime, row.Record) }); err != nil {
+		if err := busy.Under(ctx, load, func() error { return measureFloor(ctx, b.n, b.realtime, row.Record) }); err != nil {
 			return err
 		}
 	}
-	var failed []error
+	rows := command.Rows{Report: b.report, Progress: b.progress}
 	for _, r := range plan {
 		skip, err := r.room()
 		switch {
 		case err != nil:
 			return err
-		case r.death == sigsegv && cores != "":
-			skip = cores
+		case r.death == sigsegv && noCores != "":
+			skip = noCores
 		case r.death == oom && b.cgroup == nil:
 			skip = why
 		}
 		if skip != "" {
-			b.report.Note("%s: left out: %s", r, skip)
-			b.progress.Add(float64(b.n)*r.work(), "")
+			rows.Skip(r, float64(b.n)*r.work(), skip)
 			continue
 		}
-		b.progress.Part("%s", r)
-		err = b.underLoad(ctx, r.load, func() error { return b.measure(ctx, r) })
-		if ctx.Err() != nil {
-			b.report.Note("interrupted")
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			b.progress.Print("%s: %v", r, err)
-			b.report.Note("%s: failed: %v", r, err)
-			failed = append(failed, fmt.Errorf("%s: %w", r, err))
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// underLoad runs f while every core is busy, if load says so.
-func (b *bench) underLoad(ctx context.Context, load string, f func() error) error {
-	if load == busy {
-		l, err := busyload.Start(ctx, runtime.NumCPU())
+		err = rows.Measure(ctx, r, func() error { return busy.Under(ctx, r.load, func() error { return b.measure(ctx, r) }) })
 		if err != nil {
 			return err
 		}
-		defer l.Stop()
 	}
-	return f()
-}
-
-func (b *bench) write(stdout io.Writer, args []string) error {
-	if err := b.report.WriteTable(stdout); err != nil {
-		return err
-	}
-	files, err := b.report.WriteFiles(b.out, "detect", "death", "load", "worker")
-	if err != nil {
-		return err
-	}
-	if b.file != "" {
-		if err := b.report.WriteSection(b.file, report.Command("detect", args)); err != nil {
-			return err
-		}
-		files = append(files, b.file)
-	}
-	fmt.Fprintln(stdout)
-	for _, f := range files {
-		fmt.Fprintln(stdout, f)
-	}
-	return nil
+	return rows.Err()
 }

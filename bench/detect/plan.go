@@ -3,10 +3,9 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/shirou/gopsutil/v3/mem"
+	"understudy/bench/internal/busy"
+	"understudy/bench/internal/command"
 )
 
 // row is many deaths under the same circumstances; each source and step of the
@@ -19,14 +18,12 @@ type row struct {
 }
 
 const (
-	idle = "idle"
-	busy = "busy"
 	bare = "bare"
 	heir = "heir"
 )
 
 var (
-	loads   = []string{idle, busy}
+	loads   = []string{busy.Idle, busy.Busy}
 	workers = []string{bare, heir}
 )
 
@@ -93,45 +90,8 @@ func (r row) work() float64 {
 
 // room says why the row cannot be measured, or "".
 func (r row) room() (string, error) {
-	memory, err := mem.VirtualMemory()
-	if err != nil {
-		return "", fmt.Errorf("available memory: %w", err)
-	}
-	const margin = 512
-	have := int(memory.Available >> 20)
-	// With an heir the memory of one may still be there beside the next's.
-	need := r.mb + margin
 	if r.worker == heir {
-		need += r.mb
+		return command.NoRoom(2 * r.mb) // the memory of one may still be there beside the next's
 	}
-	if have < need {
-		return fmt.Sprintf("needs %d MB of memory, %d are available", need, have), nil
-	}
-	return "", nil
-}
-
-func (o *options) setSizes(s string) error {
-	o.sizes = nil
-	for _, w := range strings.Split(s, ",") {
-		n, err := strconv.ParseUint(w, 10, 20)
-		if err != nil {
-			return fmt.Errorf("%q is no size in MiB", w)
-		}
-		o.sizes = append(o.sizes, int(n))
-	}
-	return nil
-}
-
-// choose is a flag of words that must be among those known.
-func choose(words *[]string, known []string) func(string) error {
-	return func(s string) error {
-		*words = nil
-		for _, w := range strings.Split(s, ",") {
-			if !slices.Contains(known, w) {
-				return fmt.Errorf("%q is none of %s", w, strings.Join(known, ", "))
-			}
-			*words = append(*words, w)
-		}
-		return nil
-	}
+	return command.NoRoom(r.mb)
 }

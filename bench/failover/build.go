@@ -29,14 +29,10 @@ func (b build) name(what string) string {
 
 // makeBuilds makes this source's programs, unless they are given, and finds those
 // of -against.
-func (b *bench) makeBuilds(ctx context.Context) (err error) {
+func (b *bench) makeBuilds(ctx context.Context) error {
 	this := build{understudyd: b.understudyd, echo: b.echo}
-	for program, pkg := range map[*string]string{&this.understudyd: daemon.Program, &this.echo: daemon.Echo} {
-		if *program == "" {
-			if *program, err = daemon.Build(ctx, b.dir.Join(), pkg); err != nil {
-				return err
-			}
-		}
+	if err := daemon.BuildMissing(ctx, b.dir.Join(), map[*string]string{&this.understudyd: daemon.Program, &this.echo: daemon.Echo}); err != nil {
+		return err
 	}
 	b.builds = []build{this}
 	if b.against == "" {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -38,49 +35,4 @@ func (d death) signal() unix.Signal {
 		return unix.SIGSEGV
 	}
 	return unix.SIGKILL
-}
-
-// allowCores has processes that are started from now on dump core, however
-// large. It says why not, or "".
-func allowCores() string {
-	b, err := os.ReadFile("/proc/sys/kernel/core_pattern")
-	if err != nil {
-		return err.Error()
-	}
-	if p := strings.TrimSpace(string(b)); strings.ContainsAny(p, "/|") {
-		return fmt.Sprintf("cores go to %q; `sysctl kernel.core_pattern=core` has them written where they can be removed", p)
-	}
-	var now unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_CORE, &now); err != nil {
-		return err.Error()
-	}
-	if now.Cur = now.Max; now.Max != unix.RLIM_INFINITY {
-		now.Cur, now.Max = unix.RLIM_INFINITY, unix.RLIM_INFINITY
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &now); err != nil {
-		return fmt.Sprintf("core size limit: %v; try `ulimit -c unlimited`", err)
-	}
-	return ""
-}
-
-// removeCore removes the core that a dead worker left in dir and checks that it
-// was whole.
-func removeCore(dir string, mb int) error {
-	cores, err := filepath.Glob(filepath.Join(dir, "core*"))
-	if err != nil {
-		return err
-	}
-	var written int64
-	for _, c := range cores {
-		if info, err := os.Stat(c); err == nil {
-			written += info.Size()
-		}
-		if err := os.Remove(c); err != nil {
-			return err
-		}
-	}
-	if written < int64(mb)<<20 {
-		return fmt.Errorf("the worker of %d MB left a core of %d MB", mb, written>>20)
-	}
-	return nil
 }

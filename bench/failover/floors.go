@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
-	busyload "understudy/bench/internal/busy"
+	"understudy/bench/internal/busy"
 	"understudy/bench/internal/floor"
 	"understudy/bench/internal/outage"
 	"understudy/bench/internal/report"
@@ -44,7 +43,7 @@ func (b *bench) measureFloors(ctx context.Context) error {
 			b.progress.Part("floor of two gRPC servers, %s, %s", client, load)
 			row := b.report.Row("gRPC floor", "", client, load, string(sigkill), string(outage.Between), "")
 			row.Floor = b.floors[load+floorName(client)]
-			if err := b.underLoad(ctx, load, func() error { return b.measureServers(ctx, client, row) }); err != nil {
+			if err := busy.Under(ctx, load, func() error { return b.measureServers(ctx, client, row) }); err != nil {
 				return err
 			}
 		}
@@ -68,16 +67,4 @@ func (b *bench) measureServers(ctx context.Context, client string, row *report.R
 		row.Record(took)
 	}
 	return errors.Join(err, s.close())
-}
-
-// underLoad runs f while every core is busy, if load says so.
-func (b *bench) underLoad(ctx context.Context, load string, f func() error) error {
-	if load == busy {
-		l, err := busyload.Start(ctx, runtime.NumCPU())
-		if err != nil {
-			return err
-		}
-		defer l.Stop()
-	}
-	return f()
 }

@@ -20,14 +20,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"runtime/debug"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	busyload "understudy/bench/internal/busy"
+	"understudy/bench/internal/busy"
+	"understudy/bench/internal/command"
+	"understudy/bench/internal/core"
 	"understudy/bench/internal/floor"
 	"understudy/bench/internal/keepmemory"
 	"understudy/bench/internal/progress"
@@ -37,61 +35,51 @@ import (
 	"understudy/internal/hypervisor"
 )
 
+var roles = role.Roles{floor.Role: floor.Main, busy.Role: busy.Main, serversRole: server}
+
 func main() {
 	role.Play(roles)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "failover:", err)
-		stop()
-		os.Exit(1)
-	}
+	command.Main("failover", run)
 }
 
 // options are the flags.
 type options struct {
-	ballast, core           sizes
+	command.Output
+	ballast, core           command.Sizes
 	clients, loads, sources []string
 	moments                 []string
 	n                       int
 	rowLimit, spread        time.Duration
 	keepMemory              bool
-	out, file               string
 	understudyd, echo       string
 	against                 string
 }
 
-func (o *options) parse(args []string, stderr io.Writer) error {
-	*o = options{ballast: sizes{8, 64, 256, 1024, 4096}, core: sizes{512},
+func (o *options) read(args []string, stderr io.Writer) error {
+	*o = options{ballast: command.Sizes{8, 64, 256, 1024, 4096}, core: command.Sizes{512},
 		clients: []string{firstByte, fresh, channel, routed}, loads: loads, sources: []string{"auto"}, moments: moments[1:], spread: spread}
 	f := flag.NewFlagSet("failover", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Var(&o.ballast, "ballast", "sizes of the killed worker in MiB of resident memory; what memory does not allow is left out")
 	f.Var(&o.core, "core", "sizes of the worker that dies of SIGSEGV and dumps core")
-	f.Var(list{&o.clients, clients}, "client", "clients: byte, fresh, channel, route, route+retry")
-	f.Var(list{&o.loads, loads}, "load", "loads: idle, busy")
-	f.Var(list{&o.moments, moments}, "kill", "moments of the kill: during a request, from another thread; between two, by the client itself, as with the floor")
-	f.Var(list{&o.sources, sources}, "source", "sources of the news of a death: auto, kernel, connector, pidfd, or bare (the pidfd, and workers without an heir)")
+	f.Var(command.Words{Chosen: &o.clients, Known: clients}, "client", "clients: byte, fresh, channel, route, route+retry")
+	f.Var(command.Words{Chosen: &o.loads, Known: loads}, "load", "loads: idle, busy")
+	f.Var(command.Words{Chosen: &o.moments, Known: moments}, "kill", "moments of the kill: during a request, from another thread; between two, by the client itself, as with the floor")
+	f.Var(command.Words{Chosen: &o.sources, Known: sources}, "source", "sources of the news of a death: auto, kernel, connector, pidfd, or bare (the pidfd, and workers without an heir)")
 	f.IntVar(&o.n, "n", 200, "deaths in a row of the table")
 	f.DurationVar(&o.rowLimit, "row-limit", 20*time.Minute, "end a row after this time with the deaths it has; 0 is never")
 	f.BoolVar(&o.keepMemory, "keep-memory", false, "stop page reporting meanwhile: on a virtual machine the kernel may give free memory back to the hypervisor, and memory in use can be unmapped with it (takes root)")
-	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
-	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	f.StringVar(&o.against, "against", "", "compare with another build, its deaths in turn with this one's: the folder of a built tree, or UNDERSTUDYD,ECHO; the ratios are to it then, not to a floor")
 	f.StringVar(&o.understudyd, "understudyd", "", "the daemon's program; by default it is built")
 	f.StringVar(&o.echo, "echo", "", "the pattern's program; by default it is built")
 	quick := f.Bool("quick", false, "a few deaths of a small worker, to see that it works")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
 	if *quick {
-		o.n, o.ballast, o.spread = 2, sizes{8}, quickSpread
+		o.n, o.ballast, o.spread = 2, command.Sizes{8}, quickSpread
 		if len(o.core) > 0 {
-			o.core = sizes{16}
+			o.core = command.Sizes{16}
 		}
 	}
 	if f.NArg() > 0 || o.n < 1 {
@@ -113,9 +101,9 @@ type bench struct {
 	daemons  int
 }
 
-func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	b := &bench{floors: map[string]*report.Row{}, features: map[string]string{}}
-	if err := b.parse(args, stderr); err != nil {
+	if err := b.read(args, stderr); err != nil {
 		return err
 	}
 	columns := []string{"what", "size", "client", "load", "death", "kill", "source"}
@@ -147,12 +135,14 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 		}
 	}
 	b.report.Note("failed: requests that failed, of a client that asks without a pause and does not retry by itself")
-	return errors.Join(measured, b.write(stdout, args))
+	panels := []string{"client", "load"}
+	return errors.Join(measured, b.Write(stdout, command.Table{Report: b.report, Name: "failover", Panels: panels},
+		command.Table{Report: b.steps, Name: "failover-steps", Panels: panels}))
 }
 
 // all measures every row of the plan. A row that fails is noted and does not
 // disturb the others; what fails all of them is their joined error.
-func (b *bench) all(ctx context.Context, stderr *os.File) error {
+func (b *bench) all(ctx context.Context, stderr io.Writer) error {
 	plan := b.plan()
 	work := 0.0
 	for _, r := range plan {
@@ -163,74 +153,34 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 	if err := b.measureFloors(ctx); err != nil {
 		return err
 	}
-	cores := ""
+	noCores := ""
 	if len(b.core) > 0 {
-		cores = allowCores()
+		noCores = core.Allow()
 	}
-	var failed []error
+	rows := command.Rows{Report: b.report, Progress: b.progress}
 	for _, r := range plan {
 		skip, err := r.room()
 		if err != nil {
 			return err
 		}
-		if r.death == sigsegv && cores != "" {
-			skip = cores
+		if r.death == sigsegv && noCores != "" {
+			skip = noCores
 		}
 		if skip != "" {
-			b.report.Note("%s: left out: %s", r, skip)
-			b.progress.Add(b.work(r), "")
+			rows.Skip(r, b.work(r), skip)
 			continue
 		}
-		b.progress.Part("%s", r)
-		err = b.underLoad(ctx, r.load, func() error {
-			if err := b.measureFloor(ctx, r.load); err != nil {
-				return err
-			}
-			return b.measure(ctx, r)
+		err = rows.Measure(ctx, r, func() error {
+			return busy.Under(ctx, r.load, func() error {
+				if err := b.measureFloor(ctx, r.load); err != nil {
+					return err
+				}
+				return b.measure(ctx, r)
+			})
 		})
-		if ctx.Err() != nil {
-			b.report.Note("interrupted")
-			return context.Cause(ctx)
-		}
 		if err != nil {
-			b.progress.Print("%s: failed: %v", r, err)
-			b.report.Note("%s: failed: %v", r, err)
-			failed = append(failed, errors.New(b.report.Notes[len(b.report.Notes)-1]))
-		}
-	}
-	return errors.Join(failed...)
-}
-
-func (b *bench) write(stdout io.Writer, args []string) error {
-	signal.Ignore(unix.SIGPIPE) // a reader that has left is an error, and what was changed is put back
-	defer signal.Reset(unix.SIGPIPE)
-	if err := b.report.WriteTable(stdout); err != nil {
-		return err
-	}
-	fmt.Fprintln(stdout)
-	if err := b.steps.WriteTable(stdout); err != nil {
-		return err
-	}
-	files, err := b.report.WriteFiles(b.out, "failover", "client", "load")
-	if err != nil {
-		return err
-	}
-	more, err := b.steps.WriteFiles(b.out, "failover-steps", "client", "load")
-	if err != nil {
-		return err
-	}
-	files = append(files, more...)
-	if b.file != "" {
-		if err := b.report.WriteSection(b.file, report.Command("failover", args)); err != nil {
 			return err
 		}
-		files = append(files, b.file)
 	}
-	fmt.Fprintln(stdout)
-	for _, f := range files {
-		fmt.Fprintln(stdout, f)
-	}
-	return nil
+	return rows.Err()
 }
-
-var roles = role.Roles{floor.Role: floor.Main, busyload.Role: busyload.Main, serversRole: server}

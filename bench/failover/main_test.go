@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,20 +21,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// built are the two programs, built once for all tests.
-var built = sync.OnceValues(func() (programs [2]string, err error) {
-	// Below the test binary's folder, which go test removes.
-	dir := filepath.Join(filepath.Dir(os.Args[0]), "programs")
-	if err = os.MkdirAll(dir, 0o755); err != nil {
-		return programs, err
-	}
-	for i, pkg := range []string{daemon.Program, daemon.Echo} {
-		if err == nil {
-			programs[i], err = daemon.Build(context.Background(), dir, pkg)
-		}
-	}
-	return programs, err
-})
+var built = daemon.BuildOnce(daemon.Program, daemon.Echo)
 
 func programs(t *testing.T) (understudyd, echo string) {
 	t.Helper()

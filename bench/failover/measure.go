@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"understudy/bench/internal/core"
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/outage"
 	"understudy/bench/internal/report"
@@ -173,7 +174,7 @@ func (t *target) once(ctx context.Context) error {
 		return err
 	}
 	if t.row.death == sigsegv {
-		return removeCore(t.daemon.PatternDir, t.row.mb)
+		return core.Remove(t.daemon.PatternDir, t.row.mb)
 	}
 	return nil
 }

@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/shirou/gopsutil/v3/mem"
-
+	"understudy/bench/internal/busy"
+	"understudy/bench/internal/command"
 	"understudy/bench/internal/floor"
 	"understudy/bench/internal/outage"
 )
@@ -22,19 +19,13 @@ type row struct {
 	moment outage.Moment
 }
 
-// The loads.
-const (
-	idle = "idle"
-	busy = "busy"
-)
-
 // bare is the source of a worker without an heir under the pidfd alone: what a
 // supervisor has that knows nothing better.
 const bare = "bare"
 
 var (
 	clients = []string{firstByte, fresh, channel, routed, retried}
-	loads   = []string{idle, busy}
+	loads   = []string{busy.Idle, busy.Busy}
 	moments = []string{string(outage.During), string(outage.Between)}
 	sources = []string{"auto", "kernel", "connector", "pidfd", bare}
 )
@@ -105,67 +96,4 @@ func floorName(client string) string {
 // room says why the row cannot be measured, or "". While a death's memory is
 // still being freed, the active worker, its standby and the next standby are
 // resident.
-func (r row) room() (string, error) {
-	memory, err := mem.VirtualMemory()
-	if err != nil {
-		return "", fmt.Errorf("available memory: %w", err)
-	}
-	const margin = 512
-	have := int(memory.Available >> 20)
-	if need := 3*r.mb + margin; have < need {
-		return fmt.Sprintf("needs %d MB of memory, %d are available", need, have), nil
-	}
-	return "", nil
-}
-
-// list is a flag of words that must be among those known.
-type list struct {
-	words *[]string
-	known []string
-}
-
-func (l list) String() string {
-	if l.words == nil {
-		return ""
-	}
-	return strings.Join(*l.words, ",")
-}
-
-func (l list) Set(s string) error {
-	*l.words = nil
-	for _, w := range words(s) {
-		if !slices.Contains(l.known, w) {
-			return fmt.Errorf("%q is none of %s", w, strings.Join(l.known, ", "))
-		}
-		*l.words = append(*l.words, w)
-	}
-	return nil
-}
-
-// sizes is a flag of numbers of MiB.
-type sizes []int
-
-func (s *sizes) String() string {
-	var words []string
-	for _, n := range *s {
-		words = append(words, strconv.Itoa(n))
-	}
-	return strings.Join(words, ",")
-}
-
-func (s *sizes) Set(text string) error {
-	*s = nil
-	for _, w := range words(text) {
-		n, err := strconv.ParseUint(w, 10, 20)
-		if err != nil {
-			return fmt.Errorf("%q is no size in MiB", w)
-		}
-		*s = append(*s, int(n))
-	}
-	return nil
-}
-
-// words splits at commas; nothing is no word.
-func words(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
-}
+func (r row) room() (string, error) { return command.NoRoom(3 * r.mb) }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -28,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy/bench/internal/command"
 	"understudy/bench/internal/daemon"
 	"understudy/bench/internal/floor"
 	"understudy/bench/internal/outage"
@@ -45,57 +45,36 @@ var roles = role.Roles{floor.Role: floor.Main, workerRole: runWorker}
 
 func main() {
 	role.Play(roles)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "peers:", err)
-		stop()
-		os.Exit(1)
-	}
+	command.Main("peers", run)
 }
 
 type options struct {
-	sizes []int
+	command.Output
+	sizes command.Sizes
 	peers []string
 	n     int
-	out   string
-	file  string // of -report
 }
 
-func (o *options) parse(args []string, stderr io.Writer) error {
+func (o *options) read(args []string, stderr io.Writer) error {
+	var known []string
+	for i := range peers {
+		known = append(known, peers[i].first())
+	}
+	o.sizes = command.Sizes{8, 128, 1024}
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	ballast := f.String("ballast", "8,128,1024", "sizes of the killed worker in MiB of resident memory")
-	names := f.String("peer", "", "peers to measure, by the first word of their names; all by default")
+	f.Var(&o.sizes, "ballast", "sizes of the killed worker in MiB of resident memory")
+	f.Var(command.Words{Chosen: &o.peers, Known: known}, "peer", "peers to measure, by the first word of their names; all by default")
 	f.IntVar(&o.n, "n", 50, "deaths in a row of the table")
-	f.StringVar(&o.out, "out", "bench/out", "directory of the results")
-	f.StringVar(&o.file, "report", "", "a Markdown file (docs/BENCHMARKS.md) whose section of this command is written anew")
 	quick := f.Bool("quick", false, "a few deaths of a small worker, to see that it works")
-	if err := f.Parse(args); err != nil {
+	if err := o.Parse(f, args); err != nil {
 		return err
 	}
 	if *quick {
-		o.n, *ballast = 3, "8"
+		o.n, o.sizes = 3, command.Sizes{8}
 	}
 	if f.NArg() > 0 || o.n < 1 {
 		return fmt.Errorf("arguments %q are not understood, or -n is not above 0; see --help", f.Args())
-	}
-	for _, w := range strings.Split(*ballast, ",") {
-		mb, err := strconv.ParseUint(w, 10, 20)
-		if err != nil {
-			return fmt.Errorf("--ballast: %q is no size in MiB", w)
-		}
-		o.sizes = append(o.sizes, int(mb))
-	}
-	for _, w := range strings.FieldsFunc(*names, func(r rune) bool { return r == ',' }) {
-		if !slices.ContainsFunc(peers, func(p peer) bool { return p.first() == w }) {
-			return fmt.Errorf("--peer: %q is not known", w)
-		}
-		o.peers = append(o.peers, w)
 	}
 	return nil
 }
@@ -118,9 +97,9 @@ type bench struct {
 	places   int
 }
 
-func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	b := &bench{floors: map[string]*report.Row{}}
-	if err := b.parse(args, stderr); err != nil {
+	if err := b.read(args, stderr); err != nil {
 		return err
 	}
 	b.report = report.New("From the kill to the first good answer, an HTTP worker", "what", "size", "client")
@@ -131,6 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	if b.tools.understudyd, err = daemon.Build(ctx, b.dir.Join(), daemon.Program); err != nil {
 		return err
 	}
+	b.report.Source = report.Source(b.tools.understudyd)
 	// In the scratch folder no worker outlives it.
 	b.worker = b.dir.Join(workerRole)
 	if err := copyProgram(b.worker); err != nil {
@@ -140,18 +120,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) (err error
 	debug.SetGCPercent(-1)
 	measured := b.all(ctx, stderr)
 	b.report.Note("failed: requests that failed; the client asks without a pause, and with a kept connection repeats by itself what found it dead")
-	if err := b.report.WriteTable(stdout); err != nil {
-		return err
-	}
-	files, err := b.report.WriteFiles(b.out, "peers", "size", "client")
-	for _, f := range files {
-		fmt.Fprintln(stdout, f)
-	}
-	if b.file != "" && err == nil {
-		b.report.Source = report.Source(b.tools.understudyd)
-		err = b.report.WriteSection(b.file, report.Command("peers", args))
-	}
-	return errors.Join(measured, err)
+	return errors.Join(measured, b.Write(stdout, command.Table{Report: b.report, Name: "peers", Panels: []string{"size", "client"}}))
 }
 
 // copyProgram copies this binary.
@@ -189,7 +158,7 @@ func (b *bench) chosen() []*peer {
 
 // all measures every peer that is here. One that fails is noted and does not
 // disturb the others.
-func (b *bench) all(ctx context.Context, stderr *os.File) error {
+func (b *bench) all(ctx context.Context, stderr io.Writer) error {
 	here := b.chosen()
 	work := 0.0
 	for _, p := range here {
@@ -209,27 +178,18 @@ func (b *bench) all(ctx context.Context, stderr *os.File) error {
 			return err
 		}
 	}
-	var failed []error
+	rows := command.Rows{Report: b.report, Progress: b.progress}
 	for _, p := range here {
 		for _, mb := range b.sizes {
 			for _, client := range clients {
 				name := fmt.Sprintf("%s, %d MB, %s", p.name, mb, client)
-				b.progress.Part("%s", name)
-				err := b.measure(ctx, p, mb, client)
-				if ctx.Err() != nil {
-					b.report.Note("interrupted")
-					return context.Cause(ctx)
-				}
-				if err != nil {
-					err = fmt.Errorf("%s: failed: %w", name, err)
-					b.report.Note("%v", err)
-					b.progress.Print("%v", err)
-					failed = append(failed, errors.New(b.report.Notes[len(b.report.Notes)-1]))
+				if err := rows.Measure(ctx, name, func() error { return b.measure(ctx, p, mb, client) }); err != nil {
+					return err
 				}
 			}
 		}
 	}
-	return errors.Join(failed...)
+	return rows.Err()
 }
 
 // measure fills one row.

@@ -58,7 +58,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 	defer null.Close()
 	for _, tt := range []struct{ args, want string }{
 		{"--ballast 8,", `"" is no size`},
-		{"--peer monit", `"monit" is not known`},
+		{"--peer monit", `"monit" is none of understudy, `},
 		{"-n 0", "-n is not above 0"},
 	} {
 		require.ErrorContains(t, run(t.Context(), strings.Fields(tt.args), null, null), tt.want)

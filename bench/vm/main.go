@@ -15,31 +15,25 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"understudy/bench/internal/command"
 	"understudy/bench/internal/scratch"
 	"understudy/bench/vm/plan"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	var missing *missingError
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-	case errors.As(err, &missing):
-		fmt.Println("vm: skipped:", missing)
-	default:
-		fmt.Fprintln(os.Stderr, "vm:", err)
-		stop()
-		os.Exit(1)
-	}
+	command.Main("vm", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		err := run(ctx, args, stdout, stderr)
+		var missing *missingError
+		if errors.As(err, &missing) {
+			fmt.Fprintln(stdout, "vm: skipped:", missing)
+			return nil
+		}
+		return err
+	})
 }
 
 // options are the flags.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync/atomic"
 
 	"understudy/bench/internal/role"
@@ -14,6 +15,13 @@ import (
 
 // Role is the role under which a binary must be able to play Main.
 const Role = "busy"
+
+// The loads of the machine under which benchmarks measure: nothing else, or every
+// core computes.
+const (
+	Idle = "idle"
+	Busy = "busy"
+)
 
 // Load is processes that do nothing but compute.
 type Load struct {
@@ -53,6 +61,19 @@ func Start(ctx context.Context, n int) (*Load, error) {
 		}
 	}
 	return l, nil
+}
+
+// Under runs f under a load.
+func Under(ctx context.Context, load string, f func() error) error {
+	if load != Busy {
+		return f()
+	}
+	l, err := Start(ctx, runtime.NumCPU())
+	if err != nil {
+		return err
+	}
+	defer l.Stop()
+	return f()
 }
 
 // Stop ends them. It may be called on nil, and twice.

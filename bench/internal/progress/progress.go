@@ -25,10 +25,11 @@ type Line struct {
 	total    float64
 }
 
-// New shows progress on f; total is the whole of the work, in any unit that is
+// New shows progress on w; total is the whole of the work, in any unit that is
 // roughly even in time.
-func New(f *os.File, total float64) *Line {
-	return &Line{w: f, terminal: term.IsTerminal(int(f.Fd())), begun: time.Now(), total: total}
+func New(w io.Writer, total float64) *Line {
+	f, file := w.(*os.File)
+	return &Line{w: w, terminal: file && term.IsTerminal(int(f.Fd())), begun: time.Now(), total: total}
 }
 
 // Part says what is being done now.
