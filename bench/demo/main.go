@@ -8,13 +8,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
 	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"understudy/bench/internal/command"
 	"understudy/patterns/echo/echov1"
 )
 
@@ -39,33 +40,32 @@ var deaths = []struct {
 }
 
 func main() {
-	daemon := flag.String("daemon", "bin/understudyd", "the daemon's program")
-	patterns := flag.String("patterns", "patterns", "the folder of the patterns")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	if err := run(ctx, *daemon, *patterns); err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	command.Main("demo", run)
 }
 
-func run(ctx context.Context, program, patterns string) (err error) {
+func run(ctx context.Context, args []string, _, stderr io.Writer) (err error) {
+	f := flag.NewFlagSet("demo", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	program := f.String("daemon", "bin/understudyd", "the daemon's program")
+	patterns := f.String("patterns", "patterns", "the folder of the patterns")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "understudy-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	d, err := startDaemon(ctx, program, patterns, dir)
+	s, err := start(ctx, *program, *patterns, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
+	defer func() { err = errors.Join(err, s.Stop()) }()
 
-	fmt.Printf("understudyd runs (pid %d). Three tenants launch the pattern \"echo\":\n\n", d.pid())
+	fmt.Printf("understudyd runs (pid %d). Three tenants launch the pattern \"echo\":\n\n", s.Pid())
 	clients := make(map[string]*tenant)
 	for _, name := range tenants {
-		t, err := d.launch(ctx, name)
+		t, err := s.launch(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -73,14 +73,14 @@ func run(ctx context.Context, program, patterns string) (err error) {
 		clients[name] = t
 		fmt.Printf("  %-8s pid %-7d epoch 1  %s\n", name, t.last().Pid, t.address)
 	}
-	if err := d.awaitSpare(ctx); err != nil {
+	if err := s.AwaitSpare(ctx); err != nil {
 		return err
 	}
 	fmt.Printf("\nEach tenant's client calls without a pause. Now the workers of %q die, one after the other:\n\n", victim)
 	fmt.Println("  died                  pid      by      -> new pid  epoch  supervisor   client's gap")
 	var gaps []time.Duration
 	for _, death := range deaths {
-		gap, err := d.kill(ctx, clients[victim], death.name, death.signal, death.way)
+		gap, err := s.kill(ctx, clients[victim], death.name, death.signal, death.way)
 		if err != nil {
 			return err
 		}

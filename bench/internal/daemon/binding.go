@@ -22,7 +22,7 @@ func (d *Daemon) Launch(ctx context.Context, namespace string) (processID, addre
 	r, err := d.launcher.LaunchPattern(ctx, &launcher.LaunchRequest{PatternName: d.cfg.Pattern.Name, Namespace: namespace,
 		Isolation: launcher.IsolationLevel_ISOLATION_NAMESPACE})
 	if err != nil {
-		return "", "", fmt.Errorf("launch: %w; understudyd's log ends:\n%s", err, d.log())
+		return "", "", fmt.Errorf("launch: %w; understudyd's log ends:\n%s", err, d.Log())
 	}
 	return r.ProcessId, r.Address, nil
 }
@@ -36,25 +36,39 @@ func (d *Daemon) AwaitSpare(ctx context.Context) error {
 		_, err = events.Header() // from here on no event is missed
 	}
 	for err == nil {
-		var r *understudyv1.ListPoolsResponse
-		if r, err = d.supervisor.ListPools(ctx, &understudyv1.ListPoolsRequest{}); err != nil {
+		var p *understudyv1.Pool
+		if p, err = d.pool(ctx); err != nil {
 			break
 		}
-		if p := r.Pools[0]; p.Standby >= p.SparesMin && p.Starting == 0 {
+		if p.Standby >= p.SparesMin && p.Starting == 0 {
 			return nil
 		}
 		_, err = events.Recv()
 	}
-	return fmt.Errorf("waiting for a standby: %w; understudyd's log ends:\n%s", err, d.log())
+	return fmt.Errorf("waiting for a standby: %w; understudyd's log ends:\n%s", err, d.Log())
 }
 
 // Standbys is how many workers stand by now.
 func (d *Daemon) Standbys(ctx context.Context) (int, error) {
+	p, err := d.pool(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return int(p.Standby), nil
+}
+
+// pool is that of the pattern.
+func (d *Daemon) pool(ctx context.Context) (*understudyv1.Pool, error) {
 	r, err := d.supervisor.ListPools(ctx, &understudyv1.ListPoolsRequest{})
 	if err != nil {
-		return 0, fmt.Errorf("pools: %w", err)
+		return nil, fmt.Errorf("pools: %w", err)
 	}
-	return int(r.Pools[0].Standby), nil
+	for _, p := range r.Pools {
+		if p.Pattern == d.cfg.Pattern.Name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("understudyd has no pool of the pattern %q", d.cfg.Pattern.Name)
 }
 
 // RouteAfter returns the binding's route as soon as a worker is active with an
@@ -177,7 +191,7 @@ func (d *Daemon) heirs() []int {
 		// pid (comm) state ppid ... (proc_pid_stat(5))
 		head, tail, ok := strings.Cut(string(b), " ("+heir.Name+") ")
 		fields := strings.Fields(tail)
-		if !ok || len(fields) < 2 || fields[0] == "Z" || fields[1] != strconv.Itoa(d.cmd.Process.Pid) {
+		if !ok || len(fields) < 2 || fields[0] == "Z" || fields[1] != strconv.Itoa(d.Pid()) {
 			continue
 		}
 		if pid, err := strconv.Atoi(head); err == nil {

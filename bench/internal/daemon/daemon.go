@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,11 @@ type Config struct {
 	Program, Dir string
 	// Source is its --sentinel-source; "" leaves it to itself.
 	Source string
-	// Pattern is the one it has.
+	// Pattern is the one that is measured.
 	Pattern Pattern
+	// Patterns is a folder that has its manifest; without it the manifest is written,
+	// and the daemon has this pattern alone.
+	Patterns string
 }
 
 // Pattern is what goes into the manifest.
@@ -72,16 +76,19 @@ type Daemon struct {
 
 // Start starts it and returns when it is ready.
 func Start(ctx context.Context, cfg Config) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, PatternDir: filepath.Join(cfg.Dir, "patterns", cfg.Pattern.Name), logFile: filepath.Join(cfg.Dir, "log")}
-	if err := d.writeManifest(); err != nil {
-		return nil, err
+	patterns := cmp.Or(cfg.Patterns, filepath.Join(cfg.Dir, "patterns"))
+	d := &Daemon{cfg: cfg, PatternDir: filepath.Join(patterns, cfg.Pattern.Name), logFile: filepath.Join(cfg.Dir, "log")}
+	if cfg.Patterns == "" {
+		if err := d.writeManifest(); err != nil {
+			return nil, err
+		}
 	}
 	log, err := os.Create(d.logFile)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	d.cmd = exec.Command(cfg.Program, "--patterns-dir", filepath.Dir(d.PatternDir), "--runtime-dir", filepath.Join(cfg.Dir, "run"),
+	d.cmd = exec.Command(cfg.Program, "--patterns-dir", patterns, "--runtime-dir", filepath.Join(cfg.Dir, "run"),
 		"--state-dir", filepath.Join(cfg.Dir, "state"), "--grpc-port", "0", "--metrics-port", "-1", "--health-port", "-1")
 	if cfg.Source != "" {
 		d.cmd.Args = append(d.cmd.Args, "--sentinel-source", cfg.Source)
@@ -140,21 +147,28 @@ func (d *Daemon) awaitReady(ctx context.Context, out io.Reader) error {
 	case s := <-line:
 		_, rest, ok := strings.Cut(s, "grpc=")
 		if !ok {
-			return fmt.Errorf("understudyd is not ready; its log ends:\n%s", d.log())
+			return fmt.Errorf("understudyd is not ready; its log ends:\n%s", d.Log())
 		}
 		d.grpc, _, _ = strings.Cut(rest, " ")
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(readyTimeout):
-		return fmt.Errorf("understudyd is not ready after %v; its log ends:\n%s", readyTimeout, d.log())
+		return fmt.Errorf("understudyd is not ready after %v; its log ends:\n%s", readyTimeout, d.Log())
 	}
 }
 
 // Address is where its API listens.
 func (d *Daemon) Address() string { return d.grpc }
 
-func (d *Daemon) log() string {
+// Supervisor is a client of its API.
+func (d *Daemon) Supervisor() service.SupervisorClient { return d.supervisor }
+
+// Pid is its process.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
+
+// Log is the end of its log.
+func (d *Daemon) Log() string {
 	b, err := os.ReadFile(d.logFile)
 	if err != nil {
 		return err.Error()
@@ -171,7 +185,7 @@ func (d *Daemon) Stop() error {
 	timer := time.AfterFunc(stopTimeout, func() { _ = d.cmd.Process.Kill() })
 	defer timer.Stop()
 	if err := d.cmd.Wait(); err != nil {
-		return fmt.Errorf("understudyd: %w; its log ends:\n%s", err, d.log())
+		return fmt.Errorf("understudyd: %w; its log ends:\n%s", err, d.Log())
 	}
 	return nil
 }
